@@ -1,0 +1,3 @@
+//! The stillkey command.
+
+fn main() {}
