@@ -1,0 +1,108 @@
+//! The provider that runs everywhere, made of RustCrypto's `aes`, `sm4`, `ctr` and `aes-gcm`.
+//!
+//! RustCrypto's AES is constant-time on every processor (hardware instructions or bitslicing). Its SM4 looks its S-box up in
+//! a table, so the time of SM4 can depend on key and data through the cache.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use aes::{Aes128, Aes192, Aes256};
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::aead::consts::U12;
+use aes_gcm::{AesGcm, KeyInit};
+use cipher::{BlockCipherEncrypt, BlockSizeUser, InnerIvInit, StreamCipher, consts::U16};
+use inout::InOutBuf;
+use sm4::Sm4;
+
+use super::{Aead, AeadError, AeadKernel, CipherProvider, CtrKernel};
+use crate::iv::Iv;
+use crate::method::Cipher;
+use crate::secret::{DataKey, SecretBytes};
+
+/// Kernels that need nothing of the processor.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Portable;
+
+impl CipherProvider for Portable {
+    fn name(&self, _: Cipher) -> &'static str {
+        "portable"
+    }
+
+    fn ctr(&self, key: &DataKey) -> Arc<dyn CtrKernel> {
+        let bytes = key.secret().danger_bytes();
+        match key.cipher() {
+            Cipher::Aes128 => ctr_kernel::<Aes128>(bytes),
+            Cipher::Aes192 => ctr_kernel::<Aes192>(bytes),
+            Cipher::Aes256 => ctr_kernel::<Aes256>(bytes),
+            Cipher::Sm4 => ctr_kernel::<Sm4>(bytes),
+        }
+    }
+
+    fn aead(&self, aead: Aead, key: &SecretBytes) -> Option<Box<dyn AeadKernel>> {
+        fn boxed<C: AeadKernel + KeyInit + 'static>(
+            key: &SecretBytes,
+        ) -> Option<Box<dyn AeadKernel>> {
+            Some(Box::new(C::new_from_slice(key.danger_bytes()).ok()?))
+        }
+        match aead {
+            Aead::Aes256Gcm => boxed::<AesGcm<Aes256, U12>>(key),
+            Aead::Sm4Gcm => boxed::<AesGcm<Sm4, U12>>(key),
+        }
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a DataKey has its cipher's key length by construction"
+)]
+fn ctr_kernel<C>(key: &[u8]) -> Arc<dyn CtrKernel>
+where
+    C: KeyInit + BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Send + Sync + 'static,
+{
+    Arc::new(Ctr(
+        C::new_from_slice(key).expect("a data key fits its cipher")
+    ))
+}
+
+struct Ctr<C>(C);
+
+impl<C> CtrKernel for Ctr<C>
+where
+    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Send + Sync,
+{
+    fn apply(&self, iv: &Iv, offset: u64, data: InOutBuf<'_, '_, u8>) {
+        // The counter is set to the block of `offset`; the bytes of that block before it are drawn and dropped.
+        let first_block = iv.at_block(offset / 16);
+        let core = ctr::CtrCore::<&C, ctr::flavors::Ctr128BE>::inner_iv_init(
+            &self.0,
+            first_block.as_bytes().into(),
+        );
+        let mut stream = cipher::StreamCipherCoreWrapper::from_core(core);
+        let mut dropped = zeroize::Zeroizing::new([0; 15]);
+        if let Some(dropped) = dropped.get_mut(..(offset % 16) as usize) {
+            stream.apply_keystream(dropped);
+        }
+        stream.apply_keystream_inout(data);
+    }
+}
+
+impl<C> AeadKernel for AesGcm<C, U12>
+where
+    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Send + Sync,
+{
+    fn seal(&self, nonce: &[u8; 12], data: InOutBuf<'_, '_, u8>) -> Result<[u8; 16], AeadError> {
+        self.encrypt_inout_detached(nonce.into(), &[], data)
+            .map(Into::into)
+            .map_err(|_| AeadError)
+    }
+
+    fn open(
+        &self,
+        nonce: &[u8; 12],
+        data: InOutBuf<'_, '_, u8>,
+        tag: &[u8; 16],
+    ) -> Result<(), AeadError> {
+        self.decrypt_inout_detached(nonce.into(), &[], data, tag.into())
+            .map_err(|_| AeadError)
+    }
+}

@@ -1,0 +1,155 @@
+//! Key material: zeroized when dropped, redacted when printed, never copied by accident.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use rand_core::TryCryptoRng;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::error::{Error, Misuse};
+use crate::method::Cipher;
+
+/// Secret bytes. Zeroized on drop; `Debug` shows only the length; comparison takes constant time; cloning is explicit.
+///
+/// ```
+/// use stillkey_core::SecretBytes;
+/// let secret = SecretBytes::new(vec![1, 2, 3]);
+/// assert_eq!(format!("{secret:?}"), "SecretBytes(3 bytes)");
+/// ```
+pub struct SecretBytes(Zeroizing<Box<[u8]>>);
+
+impl SecretBytes {
+    /// Takes the bytes over. A vector with spare capacity is copied into one without, and zeroized.
+    pub fn new(mut bytes: Vec<u8>) -> Self {
+        if bytes.len() == bytes.capacity() {
+            return Self(Zeroizing::new(bytes.into_boxed_slice()));
+        }
+        let copy = Self::copied(&bytes);
+        bytes.zeroize();
+        copy
+    }
+
+    /// A copy of `bytes`; zeroizing the original stays with the caller.
+    pub fn copied(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
+    /// `len` bytes from `rng`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when `rng` fails.
+    pub fn random<R: TryCryptoRng + ?Sized>(rng: &mut R, len: usize) -> Result<Self, Error> {
+        crate::random::secret(rng, len)
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no bytes at all, as in the key of a plaintext entry.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A second copy, as protected as the first.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self::copied(&self.0)
+    }
+
+    /// The bytes themselves: for a key schedule, a wrapping operation, or an export that its user asked for by name.
+    pub fn danger_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// As [`SecretBytes::danger_bytes`], to be changed in place.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretBytes({} bytes)", self.0.len())
+    }
+}
+
+impl PartialEq for SecretBytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretBytes {}
+
+/// A key of the right length for its cipher; the only form in which a kernel takes one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DataKey {
+    cipher: Cipher,
+    bytes: SecretBytes,
+}
+
+impl DataKey {
+    /// Pairs key bytes with their cipher.
+    ///
+    /// # Errors
+    /// [`Misuse::KeyLength`] when `bytes` isn't [`Cipher::key_len`] long.
+    pub fn new(cipher: Cipher, bytes: SecretBytes) -> Result<Self, Error> {
+        if bytes.len() != cipher.key_len() {
+            return Err(Misuse::KeyLength {
+                method: cipher.method(),
+                expected: cipher.key_len(),
+                found: bytes.len(),
+            }
+            .into());
+        }
+        Ok(Self { cipher, bytes })
+    }
+
+    /// A fresh random key.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when `rng` fails.
+    pub fn random<R: TryCryptoRng + ?Sized>(cipher: Cipher, rng: &mut R) -> Result<Self, Error> {
+        Ok(Self {
+            cipher,
+            bytes: SecretBytes::random(rng, cipher.key_len())?,
+        })
+    }
+
+    /// Its cipher.
+    pub fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+
+    /// Its bytes, [`Cipher::key_len`] long.
+    pub fn secret(&self) -> &SecretBytes {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::vec;
+
+    #[test]
+    fn debug_shows_no_key_byte() {
+        let key = DataKey::new(Cipher::Aes128, SecretBytes::new(vec![0xab; 16])).unwrap();
+        let shown = format!("{key:?}");
+        assert!(!shown.contains("ab") && !shown.contains("171"), "{shown}");
+    }
+
+    #[test]
+    fn key_of_the_wrong_length_is_refused() {
+        for cipher in Cipher::ALL {
+            for len in (0..=40).filter(|len| *len != cipher.key_len()) {
+                assert!(DataKey::new(cipher, SecretBytes::new(vec![0; len])).is_err());
+            }
+        }
+    }
+}
