@@ -1,10 +1,6 @@
 //! Counter mode in place: Stillkey's portable kernels beside RustCrypto's own stream types, key schedule included for both or neither
 //! as each API has it.
 
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
 #![expect(clippy::expect_used, reason = "a bench that can't run should stop")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
