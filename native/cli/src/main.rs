@@ -1,3 +1,84 @@
-//! The stillkey command.
+//! The `stillkey` command. Each subcommand is a module with its arguments and what it does.
 
-fn main() {}
+mod body;
+mod decrypt;
+mod encrypt;
+mod failure;
+mod generate;
+mod inspect;
+mod keygen;
+mod keys;
+mod range;
+mod tree;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::ui::Ui;
+
+/// Encrypts data at rest: single files and trees, and the data directories of TiKV and TiFlash.
+#[derive(Debug, Parser)]
+#[command(name = "stillkey", version, long_version = long_version(), max_term_width = 100, after_long_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    ui: Ui,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Keygen(keygen::Args),
+    Encrypt(encrypt::Args),
+    Decrypt(decrypt::Args),
+    Inspect(inspect::Args),
+    Completions(generate::CompletionsArgs),
+    Man(generate::ManArgs),
+}
+
+const AFTER_HELP: &str = "\
+Exit status:
+  0  done
+  2  usage, or something would have been overwritten
+  3  wrong master key or encryption context
+  4  damaged data, or data of an unknown version
+  5  not found
+  6  locked by another process
+  7  input or output failed
+  8  master key source unavailable
+
+Examples:
+  stillkey keygen
+  stillkey encrypt report.pdf
+  stillkey decrypt report.pdf.sealed --out - | less
+  stillkey inspect --master-key file:master.key /var/lib/tikv";
+
+fn long_version() -> String {
+    use stillkey::core::{Cipher, CipherProvider, Portable};
+    let mut version = env!("CARGO_PKG_VERSION").to_owned();
+    for cipher in Cipher::ALL {
+        version += &format!("\n{:<11} {}", cipher.method(), Portable.name(cipher));
+    }
+    version
+}
+
+fn main() -> ExitCode {
+    let Cli { ui, command } = Cli::parse();
+    let done = match command {
+        Command::Keygen(args) => args.run(&ui),
+        Command::Encrypt(args) => args.run(&ui),
+        Command::Decrypt(args) => args.run(&ui),
+        Command::Inspect(args) => args.run(&ui),
+        Command::Completions(args) => args.run(&mut Cli::command()),
+        Command::Man(args) => args.run(Cli::command()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            ui.report(&failure);
+            failure.exit_code()
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Moving bytes: inputs, outputs and what happens to them on the way.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressBar;
+use stillkey::{AtomicFile, Error};
+use zeroize::Zeroizing;
+
+use crate::failure::{Failure, Outcome, io};
+use crate::keys::is_dash;
+
+/// Bytes that are moved at a time.
+const PIECE: usize = 256 << 10;
+
+/// Where bytes come from.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Stdin,
+    File(PathBuf, File),
+}
+
+impl Input {
+    pub(crate) fn open(path: &Path) -> Outcome<Self> {
+        if is_dash(path) {
+            return Ok(Self::Stdin);
+        }
+        let file = File::open(path).map_err(io(path, "open"))?;
+        if file.metadata().map_err(io(path, "read the size of"))?.is_dir() {
+            return Err(Error::NotAFile { path: path.to_owned(), found: "a directory" }.into());
+        }
+        Ok(Self::File(path.to_owned(), file))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Stdin => Path::new("standard input"),
+            Self::File(path, _) => path,
+        }
+    }
+
+    /// Length in bytes, if it is a regular file.
+    pub(crate) fn len(&self) -> Option<u64> {
+        match self {
+            Self::Stdin => None,
+            Self::File(_, file) => file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len()),
+        }
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdin => io::stdin().read(buffer),
+            Self::File(_, file) => file.read(buffer),
+        }
+    }
+}
+
+/// Where bytes go. A file appears under its name only when it is whole.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Stdout,
+    File { file: AtomicFile, overwrite: bool },
+}
+
+impl Output {
+    /// Refuses at once what [`Output::commit`] would refuse after the work.
+    pub(crate) fn create(path: &Path, overwrite: bool) -> Outcome<Self> {
+        if is_dash(path) {
+            return Ok(Self::Stdout);
+        }
+        if !overwrite && path.symlink_metadata().is_ok() {
+            return Err(Failure::usage(format!("{}: already exists; choose another --out, or overwrite it with --force", path.display())));
+        }
+        Ok(Self::File { file: AtomicFile::create(path)?, overwrite })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Stdout => Path::new("standard output"),
+            Self::File { file, .. } => file.target(),
+        }
+    }
+
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(self, Self::Stdout)
+    }
+
+    /// Gives the file the permissions of the one that it was made from.
+    pub(crate) fn take_permissions_from(&self, input: &Input) -> Outcome {
+        if let (Self::File { file, .. }, Input::File(path, original)) = (self, input) {
+            let metadata = original.metadata().map_err(io(path, "read the permissions of"))?;
+            if metadata.is_file() {
+                file.as_file().set_permissions(metadata.permissions()).map_err(io(file.target(), "set the permissions of"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what was written durable and visible.
+    pub(crate) fn commit(self) -> Outcome {
+        match self {
+            Self::Stdout => io::stdout().flush().map_err(io(Path::new("standard output"), "write")),
+            Self::File { file, overwrite } => Ok(file.commit(overwrite)?),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout => io::stdout().write(bytes),
+            Self::File { file, .. } => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout => io::stdout().flush(),
+            Self::File { file, .. } => file.flush(),
+        }
+    }
+}
+
+/// Copies everything from `reader` (of the file at `from`) to `writer` (of the file at `to`), and returns the number of bytes.
+pub(crate) fn copy(
+    (reader, from): (&mut impl Read, &Path),
+    (writer, to): (&mut impl Write, &Path),
+    progress: &ProgressBar,
+) -> Outcome<u64> {
+    let mut buffer = Zeroizing::new(vec![0; PIECE]);
+    let mut copied = 0;
+    loop {
+        let read = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(copied),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::reading(from)(error).into()),
+        };
+        writer.write_all(buffer.get(..read).unwrap_or_default()).map_err(io(to, "write"))?;
+        copied += read as u64;
+        progress.inc(read as u64);
+    }
+}

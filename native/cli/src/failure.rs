@@ -1,0 +1,85 @@
+//! How a command fails: with a message for people, a kind for scripts, and an exit status for both.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use stillkey::{Error, ErrorKind};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Something that the library reports.
+    Error(Error),
+    /// The command has printed its findings, and this is what they amount to.
+    Found(ErrorKind),
+}
+
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self::Error(Error::Usage(what.into()))
+    }
+
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Error(error) => error.kind(),
+            Self::Found(kind) => *kind,
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(exit_status(self.kind()))
+    }
+}
+
+/// The exit status for a kind of error. Scripts rely on these numbers.
+pub(crate) fn exit_status(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Usage | ErrorKind::AlreadyExists => 2,
+        ErrorKind::WrongKey => 3,
+        ErrorKind::Damaged => 4,
+        ErrorKind::NotFound => 5,
+        ErrorKind::Locked => 6,
+        ErrorKind::KeySource => 8,
+        _ => 7,
+    }
+}
+
+/// The name of a kind of error in JSON output.
+fn kind_name(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Usage => "usage",
+        ErrorKind::AlreadyExists => "already-exists",
+        ErrorKind::WrongKey => "wrong-key",
+        ErrorKind::Damaged => "damaged",
+        ErrorKind::NotFound => "not-found",
+        ErrorKind::Locked => "locked",
+        ErrorKind::KeySource => "key-source",
+        _ => "io",
+    }
+}
+
+/// An error as JSON output shows it.
+pub(crate) fn error_json(error: &Error) -> Value {
+    let mut json = json!({
+        "kind": kind_name(error.kind()),
+        "message": error.to_string(),
+    });
+    if let Error::Data { source: stillkey::core::Error::Damaged(damage), .. } = error {
+        json["offset"] = damage.at.into();
+    }
+    json
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// For `map_err`: the system refused `action` on `path`.
+pub(crate) fn io(path: &Path, action: &'static str) -> impl Fn(std::io::Error) -> Failure {
+    move |source| Failure::Error(Error::Io { path: path.to_owned(), action, source })
+}

@@ -1,0 +1,107 @@
+//! Which master keys a command uses: named on the command line, in the environment, in TiKV's configuration, or the default one.
+
+use std::path::{Path, PathBuf};
+
+use stillkey::core::{EncryptionContext, MasterKey};
+use stillkey::{Error, MasterKeySource, TikvConfig};
+
+use crate::failure::{Failure, Outcome, io};
+use crate::ui::Ui;
+
+/// Options for commands that open or seal something.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyArgs {
+    /// Master key: file:PATH (64 hexadecimal digits and a newline), env:VAR, cmd:COMMAND or plaintext. May be repeated.
+    /// Without it, the one in --config, or the default that `stillkey keygen` makes
+    #[arg(long = "master-key", short = 'k', value_name = "SPEC", env = "STILLKEY_MASTER_KEY")]
+    master_keys: Vec<MasterKeySource>,
+    /// TiKV's configuration file, whose [security.encryption] names the master keys
+    #[arg(long, value_name = "TIKV.TOML", conflicts_with = "master_keys")]
+    config: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    /// The keys that were named, current before previous; none when none was.
+    pub(crate) fn named(&self, ui: &Ui) -> Outcome<Vec<MasterKey>> {
+        let sources = match self.config()? {
+            Some(config) => std::iter::once(config.master_key).chain(config.previous_master_key).collect(),
+            None => self.master_keys.clone(),
+        };
+        sources.iter().map(|source| load(source, ui)).collect()
+    }
+
+    /// The keys that were named, or else the default one.
+    pub(crate) fn load(&self, ui: &Ui) -> Outcome<Vec<MasterKey>> {
+        let named = self.named(ui)?;
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        let path = default_key_path()?;
+        if !path.exists() {
+            return Err(Failure::Error(Error::MasterKeySource {
+                source_name: format!("file:{}", path.display()),
+                why: "no such file, and no other master key was named; make one with 'stillkey keygen', or name one with --master-key".into(),
+            }));
+        }
+        Ok(vec![load(&MasterKeySource::File(path), ui)?])
+    }
+
+    /// TiKV's configuration, if it was named.
+    pub(crate) fn config(&self) -> Outcome<Option<TikvConfig>> {
+        let Some(path) = &self.config else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(io(path, "read"))?;
+        let config = TikvConfig::parse(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        Ok(Some(config))
+    }
+}
+
+/// Gets a key and passes on what is unsafe about its source.
+pub(crate) fn load(source: &MasterKeySource, ui: &Ui) -> Outcome<MasterKey> {
+    let loaded = source.load()?;
+    loaded.warnings.iter().for_each(|warning| ui.warn(warning));
+    Ok(loaded.key)
+}
+
+/// Where the default master key is: `stillkey/master.key` in the user's configuration directory.
+pub(crate) fn default_key_path() -> Outcome<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CONFIG_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".config")))
+        .map(|configuration| configuration.join("stillkey").join("master.key"))
+        .ok_or_else(|| {
+            Failure::Error(Error::MasterKeySource {
+                source_name: "default".into(),
+                why: "neither XDG_CONFIG_HOME nor HOME says where the default master key is; name one with --master-key".into(),
+            })
+        })
+}
+
+/// `--context k=v`, repeated.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ContextArgs {
+    /// Encryption context that is bound to the object and must be given again to open it. Not secret. May be repeated
+    #[arg(long = "context", value_name = "KEY=VALUE", value_parser = key_value)]
+    pairs: Vec<(String, String)>,
+}
+
+impl ContextArgs {
+    pub(crate) fn context(&self) -> Outcome<EncryptionContext> {
+        let mut context = EncryptionContext::new();
+        for (key, value) in &self.pairs {
+            if context.insert(key, value).is_some() {
+                return Err(Failure::usage(format!("--context gives {key:?} twice; give each key once")));
+            }
+        }
+        Ok(context)
+    }
+}
+
+fn key_value(pair: &str) -> Result<(String, String), String> {
+    let (key, value) = pair.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.into(), value.into()))
+}
+
+/// Whether a path argument stands for standard input or output.
+pub(crate) fn is_dash(path: &Path) -> bool {
+    path == Path::new("-")
+}

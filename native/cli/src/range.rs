@@ -1,0 +1,30 @@
+//! `--offset` and `--length`: a part of the plaintext.
+
+use std::io::{Read, Seek, SeekFrom, Take};
+use std::path::Path;
+
+use crate::failure::{Outcome, io};
+
+/// Options for commands that can give out a part.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RangeArgs {
+    /// First byte of the plaintext to give out
+    #[arg(long, value_name = "BYTES")]
+    offset: Option<u64>,
+    /// Number of bytes to give out; fewer where the file ends
+    #[arg(long, value_name = "BYTES")]
+    length: Option<u64>,
+}
+
+impl RangeArgs {
+    /// Whether a part was asked for.
+    pub(crate) fn is_part(&self) -> bool {
+        self.offset.is_some() || self.length.is_some()
+    }
+
+    /// The asked-for part of `reader`, which reads the file at `path`.
+    pub(crate) fn of<R: Read + Seek>(&self, mut reader: R, path: &Path) -> Outcome<Take<R>> {
+        reader.seek(SeekFrom::Start(self.offset.unwrap_or_default())).map_err(io(path, "seek in"))?;
+        Ok(reader.take(self.length.unwrap_or(u64::MAX)))
+    }
+}

@@ -1,0 +1,79 @@
+//! What a command prints: findings on stdout, everything else on stderr.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Outcome, error_json, io};
+
+/// Options that every command has.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ui {
+    /// Print one JSON object on stdout, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print no progress and no warnings
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+impl Ui {
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints the result: `human` for people, `json` for scripts.
+    pub(crate) fn result(&self, human: &str, json: &Value) -> Outcome {
+        if self.json { self.print(&format!("{json:#}")) } else { self.print(human) }
+    }
+
+    /// Prints to stdout. A reader that has gone away is an error like any other.
+    pub(crate) fn print(&self, text: &str) -> Outcome {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(io(Path::new("standard output"), "write"))
+    }
+
+    /// As [`Ui::result`], on stderr when stdout carries data.
+    pub(crate) fn summary(&self, stdout_is_data: bool, human: &str, json: &Value) -> Outcome {
+        if !stdout_is_data {
+            return self.result(human, json);
+        }
+        if !self.quiet && self.json {
+            eprintln!("{json}");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn warn(&self, warning: &str) {
+        if !self.quiet {
+            eprintln!("stillkey: warning: {warning}");
+        }
+    }
+
+    /// Says why the command failed.
+    pub(crate) fn report(&self, failure: &Failure) {
+        let Failure::Error(error) = failure else { return };
+        if self.json {
+            // stdout may be closed, which is then the reason for being here.
+            let _ = writeln!(std::io::stdout(), "{:#}", json!({ "error": error_json(error) }));
+        }
+        eprintln!("stillkey: {error}");
+    }
+
+    /// A progress bar over bytes; hidden unless stderr is a terminal. `len`: bytes in all, if known.
+    pub(crate) fn progress(&self, len: Option<u64>) -> ProgressBar {
+        let hidden = self.quiet || self.json || !std::io::stderr().is_terminal();
+        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(len, target);
+        let template = match len {
+            Some(_) => "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {wide_msg}",
+            None => "{spinner} {bytes} {bytes_per_sec} {wide_msg}",
+        };
+        bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    }
+}

@@ -1,0 +1,191 @@
+//! The `[security.encryption]` section of TiKV's configuration file: which master keys a data directory uses, and where it is.
+//!
+//! Only what reading needs is taken over; every other key of the file is left alone.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use stillkey_core::Method;
+
+use crate::error::Error;
+use crate::master::MasterKeySource;
+
+/// What a TiKV configuration file says about encryption.
+///
+/// ```
+/// use stillkey::{MasterKeySource, TikvConfig};
+/// let config = TikvConfig::parse(r#"
+///     [storage]
+///     data-dir = "/var/lib/tikv"
+///     [security.encryption]
+///     data-encryption-method = "aes256-ctr"
+///     [security.encryption.master-key]
+///     type = "file"
+///     path = "/etc/tikv/master.key"
+/// "#)?;
+/// assert_eq!(config.master_key, MasterKeySource::File("/etc/tikv/master.key".into()));
+/// # Ok::<(), stillkey::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TikvConfig {
+    /// `storage.data-dir`: where the dictionaries are, if the file says.
+    pub data_dir: Option<PathBuf>,
+    /// The method of new files; plaintext unless the file says otherwise.
+    pub data_encryption_method: Method,
+    /// The master key; plaintext unless the file says otherwise.
+    pub master_key: MasterKeySource,
+    /// The master key before that, if the file names one.
+    pub previous_master_key: Option<MasterKeySource>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct File {
+    storage: Storage,
+    security: Security,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Storage {
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Security {
+    encryption: Encryption,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Encryption {
+    data_encryption_method: Option<String>,
+    master_key: MasterKeyTable,
+    previous_master_key: Option<MasterKeyTable>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum MasterKeyTable {
+    #[default]
+    Plaintext,
+    File {
+        path: PathBuf,
+    },
+    Kms {
+        #[serde(default)]
+        vendor: String,
+    },
+}
+
+impl TikvConfig {
+    /// Reads the text of a configuration file.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when it isn't TOML, when a value that is needed is malformed, or when the master key is in a key service, which
+    /// this release can't reach.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            Error::Usage(format!(
+                "the configuration can't be read: {}; compare it with TiKV's documentation of [security.encryption]",
+                place(&error, text)
+            ))
+        })?;
+        let Encryption {
+            data_encryption_method,
+            master_key,
+            previous_master_key,
+        } = file.security.encryption;
+        Ok(Self {
+            data_dir: file
+                .storage
+                .data_dir
+                .filter(|dir| !dir.as_os_str().is_empty()),
+            data_encryption_method: data_encryption_method
+                .map_or(Ok(Method::Plaintext), |name| name.parse())?,
+            master_key: master_key.source()?,
+            previous_master_key: previous_master_key
+                .map(MasterKeyTable::source)
+                .transpose()?,
+        })
+    }
+}
+
+impl MasterKeyTable {
+    fn source(self) -> Result<MasterKeySource, Error> {
+        match self {
+            Self::Plaintext => Ok(MasterKeySource::Plaintext),
+            Self::File { path } => Ok(MasterKeySource::File(path)),
+            Self::Kms { vendor } => {
+                let vendor = if vendor.is_empty() { "aws" } else { &vendor };
+                Err(Error::Usage(format!(
+                    "the configuration's master key is in a key service ({vendor:?}), which this release can't reach; \
+                     give the data-encryption key that sealed key.dict with --master-key, if you have it"
+                )))
+            }
+        }
+    }
+}
+
+/// Where the trouble is. What stands there isn't quoted, nor is the parser's message, which would: it may be a secret.
+fn place(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    before.map_or_else(
+        || "a value has the wrong form or is missing".into(),
+        |before| {
+            format!(
+                "line {} has the wrong form",
+                before.matches('\n').count() + 1
+            )
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(encryption: &str) -> Result<TikvConfig, Error> {
+        TikvConfig::parse(&format!(
+            "[server]\naddr = \"x\"\n[security]\nca-path = \"\"\n[security.encryption]\n{encryption}"
+        ))
+    }
+
+    #[test]
+    fn an_absent_section_means_plaintext() {
+        let config = TikvConfig::parse("log-level = \"info\"").unwrap();
+        assert_eq!(config.master_key, MasterKeySource::Plaintext);
+        assert_eq!(
+            (config.data_encryption_method, config.previous_master_key),
+            (Method::Plaintext, None)
+        );
+    }
+
+    #[test]
+    fn both_master_keys_are_read_and_other_keys_left_alone() {
+        let config = config(
+            "data-encryption-method = \"SM4-ctr\"\ndata-key-rotation-period = \"7d\"\nnew-key = 1\n\
+             [security.encryption.master-key]\ntype = \"file\"\npath = \"/k/new\"\n\
+             [security.encryption.previous-master-key]\ntype = \"file\"\npath = \"/k/old\"\n",
+        )
+        .unwrap();
+        assert_eq!(config.data_encryption_method, Method::Sm4Ctr);
+        assert_eq!(config.master_key, MasterKeySource::File("/k/new".into()));
+        assert_eq!(
+            config.previous_master_key,
+            Some(MasterKeySource::File("/k/old".into()))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_said_without_quoting_the_file() {
+        let error = config("[security.encryption.master-key]\ntype = \"kms\"\nkey-id = \"k\"\n")
+            .unwrap_err();
+        assert!(error.to_string().contains("key service"), "{error}");
+        let secret = "c2VjcmV0";
+        let error = config(&format!("master-key = \"{secret}\"")).unwrap_err();
+        assert!(!error.to_string().contains(secret), "{error}");
+        assert!(config("data-encryption-method = \"rot13\"").is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! Plaintext written in, a sealed object written out.
+
+use std::io::{self, Write};
+
+use getrandom::SysRng;
+use stillkey_core::sealed::{Options, Sealer};
+use stillkey_core::{EncryptionContext, MasterKey, Portable};
+
+use super::{PIECE, data_error};
+
+/// Seals everything written to it, and writes the object to `W`. It is complete only after [`SealedWriter::finish`].
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use stillkey::core::sealed::Options;
+/// use stillkey::core::{EncryptionContext, MasterKey, RawMasterKey};
+/// use stillkey::{SealedReader, SealedWriter, SysRng};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let keys = [MasterKey::Raw(RawMasterKey::random(&mut SysRng).map_err(std::io::Error::other)?)];
+/// let context = EncryptionContext::new();
+///
+/// let mut writer = SealedWriter::new(Vec::new(), &Options::default(), &keys, &context)?;
+/// writer.write_all(b"plaintext")?;
+/// let object = writer.finish()?;
+///
+/// let mut plaintext = String::new();
+/// SealedReader::new(object.as_slice(), &keys, &context)?.read_to_string(&mut plaintext)?;
+/// assert_eq!(plaintext, "plaintext");
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct SealedWriter<W: Write> {
+    inner: W,
+    sealer: Sealer,
+    /// Sealed bytes that `inner` has not taken yet.
+    sealed: Vec<u8>,
+}
+
+impl<W: Write> SealedWriter<W> {
+    /// Starts an object that every one of `recipients` can open, and writes its header.
+    ///
+    /// # Errors
+    /// Those of `inner`; a [`stillkey_core::Error`] inside for recipients or options that are impossible.
+    pub fn new(
+        mut inner: W,
+        options: &Options,
+        recipients: &[MasterKey],
+        context: &EncryptionContext,
+    ) -> io::Result<Self> {
+        let mut sealed = Vec::new();
+        let sealer = Sealer::new(
+            options,
+            recipients,
+            context,
+            &Portable,
+            &mut SysRng,
+            &mut sealed,
+        )
+        .map_err(data_error)?;
+        inner.write_all(&sealed)?;
+        sealed.clear();
+        Ok(Self {
+            inner,
+            sealer,
+            sealed,
+        })
+    }
+
+    /// Seals what remains, writes it, and returns `inner`, flushed but not synced.
+    ///
+    /// # Errors
+    /// Those of `inner`.
+    pub fn finish(self) -> io::Result<W> {
+        let Self {
+            mut inner,
+            sealer,
+            mut sealed,
+        } = self;
+        sealer.finish(&mut sealed).map_err(data_error)?;
+        inner.write_all(&sealed)?;
+        inner.flush()?;
+        Ok(inner)
+    }
+}
+
+impl<W: Write> Write for SealedWriter<W> {
+    fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
+        // What an earlier error left behind goes first: a sealed byte is sealed once.
+        self.flush_sealed()?;
+        let piece = plaintext.get(..PIECE).unwrap_or(plaintext);
+        self.sealer
+            .push(piece, &mut self.sealed)
+            .map_err(data_error)?;
+        // The piece has been taken in; if writing fails now, the next call says so.
+        match self.flush_sealed() {
+            Ok(()) => Ok(piece.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(piece.len()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the sealed chunks out. A chunk that isn't full stays until more follows or the object is finished.
+    fn flush(&mut self) -> io::Result<()> {
+        self.flush_sealed()?;
+        self.inner.flush()
+    }
+}
+
+impl<W: Write> SealedWriter<W> {
+    fn flush_sealed(&mut self) -> io::Result<()> {
+        while !self.sealed.is_empty() {
+            let written = self.inner.write(&self.sealed)?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.sealed.drain(..written);
+        }
+        Ok(())
+    }
+}
