@@ -16,6 +16,7 @@ compile_error!(
 
 pub mod clock;
 pub mod error;
+pub mod file;
 mod fsops;
 mod install;
 mod master;
@@ -23,6 +24,7 @@ mod master;
 mod testing;
 
 pub use error::{Error, ErrorKind};
+pub use file::{EncryptedFile, EncryptedReader, EncryptedWriter};
 pub use getrandom::SysRng;
 pub use install::{AtomicFile, is_leftover, write_file};
 pub use master::{LoadedMasterKey, MasterKeySource, create_master_key_file};
