@@ -127,6 +127,21 @@ impl Error {
         }
     }
 
+    /// For `map_err`: `action` on `path` failed, with an error about its data taken out of the [`io::Error`] that carried it.
+    ///
+    /// ```
+    /// use stillkey::{Error, ErrorKind, SealedReader};
+    /// let opened = SealedReader::new(&b"no such object"[..], &[], &Default::default());
+    /// let error = opened.map_err(Error::carried("object".as_ref(), "read")).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Damaged);
+    /// ```
+    pub fn carried(path: &Path, action: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| match error.downcast::<stillkey_core::Error>() {
+            Ok(source) => Self::data(path)(source),
+            Err(source) => Self::io(path, action)(source),
+        }
+    }
+
     /// For `map_err`: a core error about `path`.
     pub(crate) fn data(path: &Path) -> impl Fn(stillkey_core::Error) -> Self {
         move |source| match source {

@@ -27,8 +27,16 @@ impl Input {
             return Ok(Self::Stdin);
         }
         let file = File::open(path).map_err(io(path, "open"))?;
-        if file.metadata().map_err(io(path, "read the size of"))?.is_dir() {
-            return Err(Error::NotAFile { path: path.to_owned(), found: "a directory" }.into());
+        if file
+            .metadata()
+            .map_err(io(path, "read the size of"))?
+            .is_dir()
+        {
+            return Err(Error::NotAFile {
+                path: path.to_owned(),
+                found: "a directory",
+            }
+            .into());
         }
         Ok(Self::File(path.to_owned(), file))
     }
@@ -44,7 +52,11 @@ impl Input {
     pub(crate) fn len(&self) -> Option<u64> {
         match self {
             Self::Stdin => None,
-            Self::File(_, file) => file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len()),
+            Self::File(_, file) => file
+                .metadata()
+                .ok()
+                .filter(std::fs::Metadata::is_file)
+                .map(|metadata| metadata.len()),
         }
     }
 }
@@ -72,9 +84,15 @@ impl Output {
             return Ok(Self::Stdout);
         }
         if !overwrite && path.symlink_metadata().is_ok() {
-            return Err(Failure::usage(format!("{}: already exists; choose another --out, or overwrite it with --force", path.display())));
+            return Err(Failure::usage(format!(
+                "{}: already exists; choose another --out, or overwrite it with --force",
+                path.display()
+            )));
         }
-        Ok(Self::File { file: AtomicFile::create(path)?, overwrite })
+        Ok(Self::File {
+            file: AtomicFile::create(path)?,
+            overwrite,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -91,9 +109,13 @@ impl Output {
     /// Gives the file the permissions of the one that it was made from.
     pub(crate) fn take_permissions_from(&self, input: &Input) -> Outcome {
         if let (Self::File { file, .. }, Input::File(path, original)) = (self, input) {
-            let metadata = original.metadata().map_err(io(path, "read the permissions of"))?;
+            let metadata = original
+                .metadata()
+                .map_err(io(path, "read the permissions of"))?;
             if metadata.is_file() {
-                file.as_file().set_permissions(metadata.permissions()).map_err(io(file.target(), "set the permissions of"))?;
+                file.as_file()
+                    .set_permissions(metadata.permissions())
+                    .map_err(io(file.target(), "set the permissions of"))?;
             }
         }
         Ok(())
@@ -102,7 +124,9 @@ impl Output {
     /// Makes what was written durable and visible.
     pub(crate) fn commit(self) -> Outcome {
         match self {
-            Self::Stdout => io::stdout().flush().map_err(io(Path::new("standard output"), "write")),
+            Self::Stdout => io::stdout()
+                .flush()
+                .map_err(io(Path::new("standard output"), "write")),
             Self::File { file, overwrite } => Ok(file.commit(overwrite)?),
         }
     }
@@ -137,9 +161,11 @@ pub(crate) fn copy(
             Ok(0) => return Ok(copied),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Error::reading(from)(error).into()),
+            Err(error) => return Err(Error::carried(from, "read")(error).into()),
         };
-        writer.write_all(buffer.get(..read).unwrap_or_default()).map_err(io(to, "write"))?;
+        writer
+            .write_all(buffer.get(..read).unwrap_or_default())
+            .map_err(io(to, "write"))?;
         copied += read as u64;
         progress.inc(read as u64);
     }

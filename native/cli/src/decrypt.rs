@@ -21,9 +21,11 @@ use crate::ui::Ui;
 ///
 /// With --out -, plaintext is printed as it is authenticated, piece by piece: believe it only when the exit status is 0.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  stillkey decrypt report.pdf.sealed\n  \
+#[command(
+    after_long_help = "Examples:\n  stillkey decrypt report.pdf.sealed\n  \
     stillkey decrypt src.tar.sealed --context purpose=backup --out - | tar t\n  \
-    stillkey decrypt db.img.sealed --offset 4096 --length 512 --out - | xxd")]
+    stillkey decrypt db.img.sealed --offset 4096 --length 512 --out - | xxd"
+)]
 pub(crate) struct Args {
     /// Sealed object, or a directory of them; - for standard input
     #[arg(value_name = "IN")]
@@ -44,7 +46,10 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
-        let opening = Opening { master_keys: self.keys.load(ui)?, context: self.context.context()? };
+        let opening = Opening {
+            master_keys: self.keys.load(ui)?,
+            context: self.context.context()?,
+        };
         let out = match self.out {
             Some(out) => out,
             None if is_dash(&self.input) => "-".into(),
@@ -52,10 +57,19 @@ impl Args {
         };
         if !is_dash(&self.input) && self.input.is_dir() {
             if self.range.is_part() {
-                return Err(Failure::usage("--offset and --length take a part of one file, not of a tree; name the file"));
+                return Err(Failure::usage(
+                    "--offset and --length take a part of one file, not of a tree; name the file",
+                ));
             }
             let name = |path: &Path| without_suffix(path).unwrap_or_else(|_| path.to_owned());
-            let totals = tree::map(&self.input, &out, self.force, ui, name, |input, output, bar| opening.open(input, output, bar))?;
+            let totals = tree::map(
+                &self.input,
+                &out,
+                self.force,
+                ui,
+                name,
+                |input, output, bar| opening.open(input, output, bar),
+            )?;
             return totals.report(ui, "decrypted", &self.input, &out);
         }
         let (input, output) = (Input::open(&self.input)?, Output::create(&out, self.force)?);
@@ -67,7 +81,11 @@ impl Args {
         };
         bar.finish_and_clear();
         let json = json!({ "output": out.to_string_lossy(), "bytes": bytes });
-        ui.summary(stdout_is_data, &format!("{}: {bytes} bytes decrypted", out.display()), &json)
+        ui.summary(
+            stdout_is_data,
+            &format!("{}: {bytes} bytes decrypted", out.display()),
+            &json,
+        )
     }
 }
 
@@ -80,19 +98,33 @@ impl Opening {
     fn open(&self, input: Input, mut output: Output, progress: &ProgressBar) -> Outcome<u64> {
         output.take_permissions_from(&input)?;
         let (from, to) = (input.path().to_owned(), output.path().to_owned());
-        let mut reader = SealedReader::new(input, &self.master_keys, &self.context).map_err(Error::reading(&from))?;
+        let mut reader = SealedReader::new(input, &self.master_keys, &self.context)
+            .map_err(Error::carried(&from, "read"))?;
         let bytes = copy((&mut reader, &from), (&mut output, &to), progress)?;
         output.commit()?;
         Ok(bytes)
     }
 
-    fn open_part(&self, input: Input, mut output: Output, range: &RangeArgs, progress: &ProgressBar) -> Outcome<u64> {
+    fn open_part(
+        &self,
+        input: Input,
+        mut output: Output,
+        range: &RangeArgs,
+        progress: &ProgressBar,
+    ) -> Outcome<u64> {
         let Input::File(from, file) = input else {
-            return Err(Failure::usage("--offset and --length need a file that can seek, not standard input; name the file"));
+            return Err(Failure::usage(
+                "--offset and --length need a file that can seek, not standard input; name the file",
+            ));
         };
         let to = output.path().to_owned();
-        let sealed = SealedFile::new(file, &self.master_keys, &self.context).map_err(Error::reading(&from))?;
-        let bytes = copy((&mut range.of(sealed, &from)?, &from), (&mut output, &to), progress)?;
+        let sealed = SealedFile::new(file, &self.master_keys, &self.context)
+            .map_err(Error::carried(&from, "read"))?;
+        let bytes = copy(
+            (&mut range.of(sealed, &from)?, &from),
+            (&mut output, &to),
+            progress,
+        )?;
         output.commit()?;
         Ok(bytes)
     }
@@ -103,5 +135,10 @@ fn without_suffix(path: &Path) -> Outcome<PathBuf> {
         .and_then(|name| name.as_bytes().strip_suffix(SUFFIX.as_bytes()))
         .filter(|name| !name.is_empty())
         .map(|name| path.with_file_name(OsStr::from_bytes(name)))
-        .ok_or_else(|| Failure::usage(format!("{}: the name doesn't end in {SUFFIX}; say where to with --out", path.display())))
+        .ok_or_else(|| {
+            Failure::usage(format!(
+                "{}: the name doesn't end in {SUFFIX}; say where to with --out",
+                path.display()
+            ))
+        })
 }

@@ -12,7 +12,7 @@ use stillkey::core::{EncryptionContext, MasterKey};
 use crate::body::{Input, Output, copy};
 use crate::failure::{Failure, Outcome};
 use crate::keys::{ContextArgs, KeyArgs, is_dash};
-use crate::tree::{self, Totals};
+use crate::tree;
 use crate::ui::Ui;
 
 /// What a sealed object's name ends with.
@@ -23,9 +23,11 @@ pub(crate) const SUFFIX: &str = ".sealed";
 /// Each file becomes a sealed object, which holds everything but the master key that is needed to open it. Several --master-key make objects
 /// that each of them opens.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  stillkey encrypt report.pdf\n  stillkey encrypt photos --out /backup/photos\n  \
+#[command(
+    after_long_help = "Examples:\n  stillkey encrypt report.pdf\n  stillkey encrypt photos --out /backup/photos\n  \
     tar c src | stillkey encrypt - --out src.tar.sealed --context purpose=backup\n  \
-    stillkey encrypt db.img --body stream --method sm4-ctr")]
+    stillkey encrypt db.img --body stream --method sm4-ctr"
+)]
 pub(crate) struct Args {
     /// File or directory; - for standard input
     #[arg(value_name = "IN")]
@@ -59,7 +61,10 @@ enum BodyForm {
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
         let sealing = Sealing {
-            options: Options { suite: suite(self.body, &self.method)?, ..Options::default() },
+            options: Options {
+                suite: suite(self.body, &self.method)?,
+                ..Options::default()
+            },
             context: self.context.context()?,
             recipients: self.keys.load(ui)?,
         };
@@ -69,7 +74,14 @@ impl Args {
             None => with_suffix(&self.input),
         };
         if !is_dash(&self.input) && self.input.is_dir() {
-            let totals = tree::map(&self.input, &out, self.force, ui, with_suffix, |input, output, bar| sealing.seal(input, output, bar))?;
+            let totals = tree::map(
+                &self.input,
+                &out,
+                self.force,
+                ui,
+                with_suffix,
+                |input, output, bar| sealing.seal(input, output, bar),
+            )?;
             return totals.report(ui, "encrypted", &self.input, &out);
         }
         let (input, output) = (Input::open(&self.input)?, Output::create(&out, self.force)?);
@@ -78,7 +90,11 @@ impl Args {
         let bytes = sealing.seal(input, output, &bar)?;
         bar.finish_and_clear();
         let json = json!({ "output": out.to_string_lossy(), "method": sealing.options.suite.name(), "bytes": bytes });
-        ui.summary(stdout_is_data, &format!("{}: {bytes} bytes encrypted", out.display()), &json)
+        ui.summary(
+            stdout_is_data,
+            &format!("{}: {bytes} bytes encrypted", out.display()),
+            &json,
+        )
     }
 }
 
@@ -93,8 +109,9 @@ impl Sealing {
     fn seal(&self, mut input: Input, output: Output, progress: &ProgressBar) -> Outcome<u64> {
         output.take_permissions_from(&input)?;
         let to = output.path().to_owned();
-        let failed = stillkey::Error::reading(&to);
-        let mut writer = SealedWriter::new(output, &self.options, &self.recipients, &self.context).map_err(&failed)?;
+        let failed = stillkey::Error::carried(&to, "write");
+        let mut writer = SealedWriter::new(output, &self.options, &self.recipients, &self.context)
+            .map_err(&failed)?;
         let from = input.path().to_owned();
         let bytes = copy((&mut input, &from), (&mut writer, &to), progress)?;
         writer.finish().map_err(failed)?.commit()?;
@@ -105,7 +122,10 @@ impl Sealing {
 fn suite(body: BodyForm, method: &str) -> Outcome<Suite> {
     let named = method.to_ascii_lowercase();
     // Both "the cipher" and "the cipher in its mode" name it.
-    let cipher = named.strip_suffix("-ctr").or_else(|| named.strip_suffix("-gcm")).unwrap_or(&named);
+    let cipher = named
+        .strip_suffix("-ctr")
+        .or_else(|| named.strip_suffix("-gcm"))
+        .unwrap_or(&named);
     let mode = match body {
         BodyForm::Stream => "ctr",
         BodyForm::Chunked => "gcm",

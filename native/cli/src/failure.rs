@@ -67,7 +67,11 @@ pub(crate) fn error_json(error: &Error) -> Value {
         "kind": kind_name(error.kind()),
         "message": error.to_string(),
     });
-    if let Error::Data { source: stillkey::core::Error::Damaged(damage), .. } = error {
+    if let Error::Data {
+        source: stillkey::core::Error::Damaged(damage),
+        ..
+    } = error
+    {
         json["offset"] = damage.at.into();
     }
     json
@@ -81,5 +85,11 @@ impl From<Error> for Failure {
 
 /// For `map_err`: the system refused `action` on `path`.
 pub(crate) fn io(path: &Path, action: &'static str) -> impl Fn(std::io::Error) -> Failure {
-    move |source| Failure::Error(Error::Io { path: path.to_owned(), action, source })
+    move |source| {
+        Failure::Error(Error::Io {
+            path: path.to_owned(),
+            action,
+            source,
+        })
+    }
 }

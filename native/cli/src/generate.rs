@@ -8,7 +8,9 @@ use crate::failure::{Outcome, io};
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  stillkey completions bash > ~/.local/share/bash-completion/completions/stillkey")]
+#[command(
+    after_long_help = "Example:\n  stillkey completions bash > ~/.local/share/bash-completion/completions/stillkey"
+)]
 pub(crate) struct CompletionsArgs {
     /// The shell
     shell: Shell,
@@ -31,6 +33,7 @@ pub(crate) struct ManArgs {
 
 impl ManArgs {
     pub(crate) fn run(self, command: clap::Command) -> Outcome {
-        clap_mangen::generate_to(command, &self.directory).map_err(io(&self.directory, "write manual pages to"))
+        clap_mangen::generate_to(command, &self.directory)
+            .map_err(io(&self.directory, "write manual pages to"))
     }
 }

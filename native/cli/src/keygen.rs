@@ -13,7 +13,9 @@ use crate::ui::Ui;
 /// The file holds 64 hexadecimal digits and a newline, and only its owner can read it. An existing file is never overwritten: whatever is
 /// sealed under a lost master key is lost too.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  stillkey keygen\n  stillkey keygen /etc/stillkey/master.key")]
+#[command(
+    after_long_help = "Examples:\n  stillkey keygen\n  stillkey keygen /etc/stillkey/master.key"
+)]
 pub(crate) struct Args {
     /// Where to; without it, where the other commands look by default
     path: Option<PathBuf>,
@@ -28,6 +30,9 @@ impl Args {
             path.display(),
             key.reference()
         );
-        ui.result(&human, &json!({ "path": path.to_string_lossy(), "reference": key.reference() }))
+        ui.result(
+            &human,
+            &json!({ "path": path.to_string_lossy(), "reference": key.reference() }),
+        )
     }
 }

@@ -13,7 +13,12 @@ use crate::ui::Ui;
 pub(crate) struct KeyArgs {
     /// Master key: file:PATH (64 hexadecimal digits and a newline), env:VAR, cmd:COMMAND or plaintext. May be repeated.
     /// Without it, the one in --config, or the default that `stillkey keygen` makes
-    #[arg(long = "master-key", short = 'k', value_name = "SPEC", env = "STILLKEY_MASTER_KEY")]
+    #[arg(
+        long = "master-key",
+        short = 'k',
+        value_name = "SPEC",
+        env = "STILLKEY_MASTER_KEY"
+    )]
     master_keys: Vec<MasterKeySource>,
     /// TiKV's configuration file, whose [security.encryption] names the master keys
     #[arg(long, value_name = "TIKV.TOML", conflicts_with = "master_keys")]
@@ -24,7 +29,9 @@ impl KeyArgs {
     /// The keys that were named, current before previous; none when none was.
     pub(crate) fn named(&self, ui: &Ui) -> Outcome<Vec<MasterKey>> {
         let sources = match self.config()? {
-            Some(config) => std::iter::once(config.master_key).chain(config.previous_master_key).collect(),
+            Some(config) => std::iter::once(config.master_key)
+                .chain(config.previous_master_key)
+                .collect(),
             None => self.master_keys.clone(),
         };
         sources.iter().map(|source| load(source, ui)).collect()
@@ -48,9 +55,12 @@ impl KeyArgs {
 
     /// TiKV's configuration, if it was named.
     pub(crate) fn config(&self) -> Outcome<Option<TikvConfig>> {
-        let Some(path) = &self.config else { return Ok(None) };
+        let Some(path) = &self.config else {
+            return Ok(None);
+        };
         let text = std::fs::read_to_string(path).map_err(io(path, "read"))?;
-        let config = TikvConfig::parse(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        let config = TikvConfig::parse(&text)
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
         Ok(Some(config))
     }
 }
@@ -64,7 +74,11 @@ pub(crate) fn load(source: &MasterKeySource, ui: &Ui) -> Outcome<MasterKey> {
 
 /// Where the default master key is: `stillkey/master.key` in the user's configuration directory.
 pub(crate) fn default_key_path() -> Outcome<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     absolute("XDG_CONFIG_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".config")))
         .map(|configuration| configuration.join("stillkey").join("master.key"))
@@ -89,7 +103,9 @@ impl ContextArgs {
         let mut context = EncryptionContext::new();
         for (key, value) in &self.pairs {
             if context.insert(key, value).is_some() {
-                return Err(Failure::usage(format!("--context gives {key:?} twice; give each key once")));
+                return Err(Failure::usage(format!(
+                    "--context gives {key:?} twice; give each key once"
+                )));
             }
         }
         Ok(context)

@@ -1,5 +1,10 @@
 //! The `stillkey` command. Each subcommand is a module with its arguments and what it does.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "only of JSON objects, where assigning to an absent key inserts it"
+)]
+
 mod body;
 mod decrypt;
 mod encrypt;
@@ -9,6 +14,7 @@ mod inspect;
 mod keygen;
 mod keys;
 mod range;
+mod text;
 mod tree;
 mod ui;
 

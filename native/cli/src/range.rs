@@ -24,7 +24,9 @@ impl RangeArgs {
 
     /// The asked-for part of `reader`, which reads the file at `path`.
     pub(crate) fn of<R: Read + Seek>(&self, mut reader: R, path: &Path) -> Outcome<Take<R>> {
-        reader.seek(SeekFrom::Start(self.offset.unwrap_or_default())).map_err(io(path, "seek in"))?;
+        reader
+            .seek(SeekFrom::Start(self.offset.unwrap_or_default()))
+            .map_err(io(path, "seek in"))?;
         Ok(reader.take(self.length.unwrap_or(u64::MAX)))
     }
 }

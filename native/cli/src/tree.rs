@@ -23,8 +23,15 @@ pub(crate) struct Totals {
 impl Totals {
     pub(crate) fn report(&self, ui: &Ui, done: &str, from: &Path, to: &Path) -> Outcome {
         let Self { files, bytes } = self;
-        let human = format!("{}: {files} files, {bytes} bytes {done} from {}", to.display(), from.display());
-        ui.result(&human, &json!({ "output": to.to_string_lossy(), "files": files, "bytes": bytes }))
+        let human = format!(
+            "{}: {files} files, {bytes} bytes {done} from {}",
+            to.display(),
+            from.display()
+        );
+        ui.result(
+            &human,
+            &json!({ "output": to.to_string_lossy(), "files": files, "bytes": bytes }),
+        )
     }
 }
 
@@ -45,12 +52,23 @@ pub(crate) fn map(
     for entry in WalkDir::new(from).sort_by_file_name() {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(from).to_owned();
-            Failure::Error(Error::Io { path, action: "walk", source: error.into() })
+            Failure::Error(Error::Io {
+                path,
+                action: "walk",
+                source: error.into(),
+            })
         })?;
         if entry.file_type().is_file() {
-            len += entry.metadata().map_err(|error| io(entry.path(), "read the size of")(error.into()))?.len();
+            len += entry
+                .metadata()
+                .map_err(|error| io(entry.path(), "read the size of")(error.into()))?
+                .len();
         } else if !entry.file_type().is_dir() {
-            return Err(Error::NotAFile { path: entry.into_path(), found: "a link, device or socket inside the tree" }.into());
+            return Err(Error::NotAFile {
+                path: entry.into_path(),
+                found: "a link, device or socket inside the tree",
+            }
+            .into());
         }
         entries.push(entry);
     }
@@ -59,20 +77,35 @@ pub(crate) fn map(
     let mut totals = Totals::default();
     for entry in &entries {
         let relative = entry.path().strip_prefix(from).unwrap_or(entry.path());
-        let target = if relative.as_os_str().is_empty() { to.to_owned() } else { to.join(relative) };
+        let target = if relative.as_os_str().is_empty() {
+            to.to_owned()
+        } else {
+            to.join(relative)
+        };
         if entry.file_type().is_dir() {
             fs::create_dir_all(&target).map_err(io(&target, "create"))?;
             continue;
         }
         bar.set_message(relative.display().to_string());
-        totals.bytes += work(Input::open(entry.path())?, Output::create(&rename(&target), force)?, &bar)?;
+        totals.bytes += work(
+            Input::open(entry.path())?,
+            Output::create(&rename(&target), force)?,
+            &bar,
+        )?;
         totals.files += 1;
     }
     // A directory may be one that its owner can't write to; so its permissions come when it is full.
-    for entry in entries.iter().rev().filter(|entry| entry.file_type().is_dir()) {
+    for entry in entries
+        .iter()
+        .rev()
+        .filter(|entry| entry.file_type().is_dir())
+    {
         let target = to.join(entry.path().strip_prefix(from).unwrap_or(entry.path()));
-        let metadata = entry.metadata().map_err(|error| io(entry.path(), "read the permissions of")(error.into()))?;
-        fs::set_permissions(&target, metadata.permissions()).map_err(io(&target, "set the permissions of"))?;
+        let metadata = entry
+            .metadata()
+            .map_err(|error| io(entry.path(), "read the permissions of")(error.into()))?;
+        fs::set_permissions(&target, metadata.permissions())
+            .map_err(io(&target, "set the permissions of"))?;
     }
     bar.finish_and_clear();
     Ok(totals)
@@ -80,20 +113,38 @@ pub(crate) fn map(
 
 fn refuse_bad_target(from: &Path, to: &Path, force: bool) -> Outcome {
     if is_dash(to) {
-        return Err(Failure::usage(format!("{}: a tree can't go to standard output; give a directory with --out", from.display())));
+        return Err(Failure::usage(format!(
+            "{}: a tree can't go to standard output; give a directory with --out",
+            from.display()
+        )));
     }
-    let absolute = |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path)).map_err(io(path, "resolve"));
-    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let absolute = |path: &Path| {
+        fs::canonicalize(path)
+            .or_else(|_| std::path::absolute(path))
+            .map_err(io(path, "resolve"))
+    };
+    let parent = to
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let target = match to.exists() {
         true => absolute(to)?,
         false => absolute(parent)?.join(to.file_name().unwrap_or_default()),
     };
     if target.starts_with(absolute(from)?) {
-        return Err(Failure::usage(format!("{}: lies inside {}; choose a place outside of it", to.display(), from.display())));
+        return Err(Failure::usage(format!(
+            "{}: lies inside {}; choose a place outside of it",
+            to.display(),
+            from.display()
+        )));
     }
-    let occupied = to.symlink_metadata().is_ok() && fs::read_dir(to).map_err(io(to, "list"))?.next().is_some();
+    let occupied =
+        to.symlink_metadata().is_ok() && fs::read_dir(to).map_err(io(to, "list"))?.next().is_some();
     if occupied && !force {
-        return Err(Failure::usage(format!("{}: is not empty; choose another --out, or overwrite files in it with --force", to.display())));
+        return Err(Failure::usage(format!(
+            "{}: is not empty; choose another --out, or overwrite files in it with --force",
+            to.display()
+        )));
     }
     Ok(())
 }

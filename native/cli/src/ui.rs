@@ -20,13 +20,13 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
-    pub(crate) fn json(&self) -> bool {
-        self.json
-    }
-
     /// Prints the result: `human` for people, `json` for scripts.
     pub(crate) fn result(&self, human: &str, json: &Value) -> Outcome {
-        if self.json { self.print(&format!("{json:#}")) } else { self.print(human) }
+        if self.json {
+            self.print(&format!("{json:#}"))
+        } else {
+            self.print(human)
+        }
     }
 
     /// Prints to stdout. A reader that has gone away is an error like any other.
@@ -35,7 +35,9 @@ impl Ui {
             return Ok(());
         }
         let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(io(Path::new("standard output"), "write"))
+        writeln!(stdout, "{text}")
+            .and_then(|()| stdout.flush())
+            .map_err(io(Path::new("standard output"), "write"))
     }
 
     /// As [`Ui::result`], on stderr when stdout carries data.
@@ -57,10 +59,16 @@ impl Ui {
 
     /// Says why the command failed.
     pub(crate) fn report(&self, failure: &Failure) {
-        let Failure::Error(error) = failure else { return };
+        let Failure::Error(error) = failure else {
+            return;
+        };
         if self.json {
             // stdout may be closed, which is then the reason for being here.
-            let _ = writeln!(std::io::stdout(), "{:#}", json!({ "error": error_json(error) }));
+            let _ = writeln!(
+                std::io::stdout(),
+                "{:#}",
+                json!({ "error": error_json(error) })
+            );
         }
         eprintln!("stillkey: {error}");
     }
@@ -68,12 +76,18 @@ impl Ui {
     /// A progress bar over bytes; hidden unless stderr is a terminal. `len`: bytes in all, if known.
     pub(crate) fn progress(&self, len: Option<u64>) -> ProgressBar {
         let hidden = self.quiet || self.json || !std::io::stderr().is_terminal();
-        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target = if hidden {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
         let bar = ProgressBar::with_draw_target(len, target);
         let template = match len {
             Some(_) => "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {wide_msg}",
             None => "{spinner} {bytes} {bytes_per_sec} {wide_msg}",
         };
-        bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+        bar.with_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        )
     }
 }

@@ -5,7 +5,7 @@
 //! - [`SealedFile`] opens any part of an object that can seek.
 //!
 //! All of them speak [`std::io`]. An error about the object itself (damage, a wrong key) travels inside the [`std::io::Error`];
-//! [`Error::reading`](crate::Error::reading) takes it out again.
+//! [`Error::carried`](crate::Error::carried) takes it out again.
 
 mod reader;
 mod seek;
