@@ -14,8 +14,8 @@ use crate::error::Error;
 /// Which file a path or descriptor stands for, and how long it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
     pub(crate) len: u64,
 }
 
