@@ -4,14 +4,13 @@
 //! A failed append may have left a part of a record, and a failed sync may have lost pages that the system then calls clean. The first is
 //! cut off and the file read again; after the second, only bytes that are written anew, to another file, can be trusted.
 
-use std::fs::File;
 use std::path::Path;
 
 use stillkey_core::{FileDictionary, FileLog, Reading, Record, Recovered, Verdict, Version, Write};
 
 use super::reader::read_files;
 use crate::error::Error;
-use crate::fsops::{self, Access, Identity};
+use crate::fsops::{self, Access, Pinned};
 use crate::install;
 
 /// The file dictionary, in memory and on the disk.
@@ -19,9 +18,8 @@ use crate::install;
 pub(super) struct Journal {
     path: Box<Path>,
     log: FileLog,
-    file: File,
-    /// The file that was written last, at the length up to which it is known to be good.
-    good: Identity,
+    /// The file that was written last, with the length up to which it is known to be good.
+    pinned: Pinned,
     trust: Trust,
     rewrite_threshold: u64,
 }
@@ -38,21 +36,26 @@ enum Trust {
 }
 
 impl Journal {
-    /// Takes over a file that has just been read, and trims its torn tail. A damaged log is an error, and the file is not touched.
-    pub(super) fn open(path: &Path, recovered: Recovered) -> Result<Self, Error> {
-        let file = fsops::open(path, Access::Append)?;
-        let found = fsops::identity(&file, path)?;
-        let (good, trust) = match &recovered.verdict {
-            Verdict::Complete => (found, Trust::Whole),
-            Verdict::TornTail { at, .. } => (Identity { len: *at, ..found }, Trust::UpToGood),
+    /// Takes over a file that was pinned and then read, and trims its torn tail. A damaged log is an error, and the file is not touched.
+    pub(super) fn open(
+        path: &Path,
+        mut pinned: Pinned,
+        recovered: Recovered,
+    ) -> Result<Self, Error> {
+        let trust = match &recovered.verdict {
+            Verdict::Complete => Trust::Whole,
+            Verdict::TornTail { at, .. } => {
+                pinned.expect_undisturbed()?;
+                pinned.good.len = *at;
+                Trust::UpToGood
+            }
             Verdict::Corrupt { why, .. } => return Err(Error::data(path)(why.clone().into())),
         };
         let rewrite_threshold = FileLog::DEFAULT_REWRITE_THRESHOLD;
         let mut journal = Self {
             path: path.into(),
             log: FileLog::new(recovered.dictionary, recovered.version, rewrite_threshold),
-            file,
-            good,
+            pinned,
             trust,
             rewrite_threshold,
         };
@@ -105,27 +108,26 @@ impl Journal {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.expect_undisturbed()?;
+        self.pinned.expect_undisturbed()?;
         self.trust = Trust::UpToGood;
-        fsops::append(&self.file, bytes, &self.path)?;
+        fsops::append(&self.pinned.file, bytes, &self.path)?;
         self.sync()?;
-        self.good.len += bytes.len() as u64;
+        self.pinned.good.len += bytes.len() as u64;
         self.trust = Trust::Whole;
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), Error> {
-        fsops::sync(&self.file, &self.path).inspect_err(|_| self.trust = Trust::Nothing)
+        fsops::sync(&self.pinned.file, &self.path).inspect_err(|_| self.trust = Trust::Nothing)
     }
 
     fn replace(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if self.trust == Trust::Whole {
-            self.expect_undisturbed()?;
+            self.pinned.expect_undisturbed()?;
         }
         self.trust = Trust::Nothing;
         install::write_file(&*self.path, bytes, true)?;
-        self.file = fsops::open(&self.path, Access::Append)?;
-        self.good = fsops::identity(&self.file, &self.path)?;
+        self.pinned = Pinned::open(&self.path, Access::Append)?;
         self.trust = Trust::Whole;
         Ok(())
     }
@@ -143,31 +145,17 @@ impl Journal {
     }
 
     fn cut_off(&mut self) -> Result<(), Error> {
-        fsops::truncate(&self.file, self.good.len, &self.path)?;
+        fsops::truncate(&self.pinned.file, self.pinned.good.len, &self.path)?;
         self.sync()?;
-        self.expect_undisturbed()?;
+        self.pinned.expect_undisturbed()?;
         let read = read_files(&self.path, Reading::Strict)?;
         if read.verdict != Verdict::Complete || read.dictionary != *self.dictionary() {
-            return Err(
-                self.suspended("after a failed append, it doesn't hold what was written before")
-            );
+            return Err(Error::Suspended {
+                path: self.path.to_path_buf(),
+                why: "after a failed append, it doesn't hold what was written before".into(),
+            });
         }
         self.trust = Trust::Whole;
         Ok(())
-    }
-
-    /// TiKV and its tools know nothing of our lock. If one of them has replaced or extended the file, appending to it would lose data.
-    fn expect_undisturbed(&self) -> Result<(), Error> {
-        if fsops::identity_at(&self.path)? == Some(self.good) {
-            return Ok(());
-        }
-        Err(self.suspended("another program has replaced or changed the file"))
-    }
-
-    fn suspended(&self, why: &str) -> Error {
-        Error::Suspended {
-            path: self.path.to_path_buf(),
-            why: why.into(),
-        }
     }
 }

@@ -6,6 +6,7 @@
 mod journal;
 mod lock;
 mod reader;
+mod sealed_keys;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -114,8 +114,8 @@ impl Dictionaries {
         self.layout.find(&self.keys, self.files()?, name)
     }
 
-    pub(super) fn into_parts(self) -> (Layout, KeyDictionary, Recovered) {
-        (self.layout, self.keys, self.files)
+    pub(super) fn into_parts(self) -> (KeyDictionary, Recovered) {
+        (self.keys, self.files)
     }
 }
 

@@ -11,9 +11,11 @@ use stillkey_core::{
 use super::journal::Journal;
 use super::lock::Lock;
 use super::reader::{Dictionaries, is_unused, read_files};
+use super::sealed_keys::{self, SealedKeys};
 use super::{FileKey, Layout};
 use crate::error::{Error, ErrorKind};
-use crate::{SysRng, fsops, install};
+use crate::fsops::{self, Access, Pinned};
+use crate::{SysRng, install};
 
 /// Changes the dictionaries of a directory, whose lock it holds for as long as it lives.
 ///
@@ -40,8 +42,7 @@ use crate::{SysRng, fsops, install};
 #[derive(Debug)]
 pub struct DictionaryWriter {
     layout: Layout,
-    master_key: MasterKey,
-    keys: KeyDictionary,
+    sealed_keys: SealedKeys,
     journal: Journal,
     _lock: Lock,
 }
@@ -71,7 +72,7 @@ impl DictionaryWriter {
 
         let mut keys = KeyDictionary::new();
         keys.rotate(method, now, &mut SysRng)?;
-        let sealed = keys.seal(master_key, &mut SysRng)?;
+        let sealed = sealed_keys::seal(&mut keys, master_key, &layout.key_dict)?;
         let files = FileDictionary::new().to_bytes(Version::V2);
         let installed = install::write_file(&layout.file_dict, &files, true)
             .and_then(|()| install::write_file(&layout.key_dict, &sealed, false));
@@ -83,12 +84,13 @@ impl DictionaryWriter {
             }
             return Err(error);
         }
+        let pinned_keys = Pinned::open(&layout.key_dict, Access::Read)?;
+        let pinned_files = Pinned::open(&layout.file_dict, Access::Append)?;
         let recovered = read_files(&layout.file_dict, Reading::Strict)?;
         Ok(Self {
-            journal: Journal::open(&layout.file_dict, recovered)?,
+            sealed_keys: SealedKeys::open(&layout.key_dict, pinned_keys, keys, master_key),
+            journal: Journal::open(&layout.file_dict, pinned_files, recovered)?,
             layout,
-            master_key: master_key.clone(),
-            keys,
             _lock: lock,
         })
     }
@@ -102,26 +104,28 @@ impl DictionaryWriter {
     /// [`Error::Locked`], which names the other writer; those of [`Dictionaries::read`]; [`Error::Data`] for a damaged log, too.
     pub fn open(directory: impl AsRef<Path>, master_key: &MasterKey) -> Result<Self, Error> {
         let directory = directory.as_ref();
-        let path = Layout::new(directory).lock;
+        let layout = Layout::new(directory);
         let read = || Dictionaries::read(directory, master_key, Reading::Strict);
         // A directory without a lock file gets one only if the master key is right and nothing is damaged.
-        let mut lock = match Lock::existing(&path)? {
+        let mut lock = match Lock::existing(&layout.lock)? {
             Some(lock) => lock,
             None => {
                 read()?.files()?;
-                Lock::create(&path)?
+                Lock::create(&layout.lock)?
             }
         };
+        let pinned_keys = Pinned::open(&layout.key_dict, Access::Read);
+        let pinned_files = Pinned::open(&layout.file_dict, Access::Append);
         let dictionaries = read()?;
         dictionaries.files()?;
+        let (pinned_keys, pinned_files) = (pinned_keys?, pinned_files?);
         lock.sign()?;
-        let (layout, keys, recovered) = dictionaries.into_parts();
-        let journal = Journal::open(&layout.file_dict, recovered)?;
+        let (keys, recovered) = dictionaries.into_parts();
+        let journal = Journal::open(&layout.file_dict, pinned_files, recovered)?;
         layout.remove_leftovers()?;
         Ok(Self {
+            sealed_keys: SealedKeys::open(&layout.key_dict, pinned_keys, keys, master_key),
             layout,
-            master_key: master_key.clone(),
-            keys,
             journal,
             _lock: lock,
         })
@@ -141,7 +145,7 @@ impl DictionaryWriter {
 
     /// The data keys.
     pub fn keys(&self) -> &KeyDictionary {
-        &self.keys
+        self.sealed_keys.keys()
     }
 
     /// The files' entries.
@@ -159,7 +163,7 @@ impl DictionaryWriter {
     /// # Errors
     /// [`Error::Data`]: no entry (such a file is *not* taken for plaintext), no data key of that id, an unusable entry.
     pub fn file(&self, name: &str) -> Result<FileKey, Error> {
-        self.layout.find(&self.keys, self.files(), name)
+        self.layout.find(self.keys(), self.files(), name)
     }
 
     /// Gives a file that is about to be written a new random IV under the current data key; an entry of the same name is replaced.
@@ -169,7 +173,7 @@ impl DictionaryWriter {
     /// random numbers fail.
     pub fn new_file(&mut self, name: &str) -> Result<FileKey, Error> {
         let current = self
-            .keys
+            .keys()
             .current()
             .map_err(Error::data(&self.layout.key_dict))?;
         let Some((id, entry)) = current else {
@@ -194,7 +198,7 @@ impl DictionaryWriter {
     /// # Errors
     /// [`Error::Data`] for an entry that can't be used with the data keys here, or a name that is too long; [`Error::Io`]; [`Error::Suspended`].
     pub fn insert(&mut self, name: &str, info: FileInfo) -> Result<FileKey, Error> {
-        let key = self.layout.file_key(&self.keys, &info)?;
+        let key = self.layout.file_key(self.keys(), &info)?;
         self.journal.apply(Record::Insert { name, info })?;
         Ok(key)
     }
@@ -247,23 +251,19 @@ impl DictionaryWriter {
         policy: &RotationPolicy,
         now: u64,
     ) -> Result<Option<RotationReason>, Error> {
-        self.keys
-            .rotation_due(policy, self.master_key.is_secure(), now)
+        self.keys()
+            .rotation_due(policy, self.sealed_keys.master_key().is_secure(), now)
             .map_err(Error::data(&self.layout.key_dict))
     }
 
     /// Makes a new data key for new files, and returns its id. Old keys and files stay as they are. `now`: seconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// [`Error::Usage`] when `method` encrypts and the master key is plaintext; [`Error::Io`]; [`Error::Core`] when random numbers or the
-    /// key service fail.
+    /// [`Error::Usage`] when `method` encrypts and the master key is plaintext, or when a key service sealed `key.dict` and the master key is
+    /// only the key that it wrapped; [`Error::Io`]; [`Error::Suspended`]; [`Error::Core`] when random numbers or the key service fail.
     pub fn rotate_data_key(&mut self, method: Method, now: u64) -> Result<u64, Error> {
-        check_protection(method, &self.master_key)?;
-        let mut keys = self.keys.duplicate();
-        let id = keys.rotate(method, now, &mut SysRng)?;
-        let master_key = self.master_key.clone();
-        self.save(keys, &master_key)?;
-        Ok(id)
+        check_protection(method, self.sealed_keys.master_key())?;
+        self.sealed_keys.rotate(method, now)
     }
 
     /// Seals the data keys under another master key. They stay the same, and so does `file.dict`; only the master key changes.
@@ -272,11 +272,10 @@ impl DictionaryWriter {
     /// Under [`MasterKey::Plaintext`], every data key counts as exposed from then on.
     ///
     /// # Errors
-    /// [`Error::Data`] when the new master key can't open what it has sealed, before anything is written; [`Error::Io`]; [`Error::Core`].
+    /// [`Error::Data`] when the new master key can't open what it has sealed, before anything is written; [`Error::Io`];
+    /// [`Error::Suspended`]; [`Error::Core`].
     pub fn rotate_master_key(&mut self, master_key: &MasterKey) -> Result<(), Error> {
-        self.save(self.keys.duplicate(), master_key)?;
-        self.master_key = master_key.clone();
-        Ok(())
+        self.sealed_keys.rotate_master_key(master_key)
     }
 
     /// Rewrites `file.dict` without the log records that have been superseded.
@@ -294,16 +293,6 @@ impl DictionaryWriter {
     /// [`Error::Io`]; [`Error::Suspended`].
     pub fn convert(&mut self, version: Version) -> Result<(), Error> {
         self.journal.rewrite(version)
-    }
-
-    fn save(&mut self, mut keys: KeyDictionary, master_key: &MasterKey) -> Result<(), Error> {
-        let path = &self.layout.key_dict;
-        let sealed = keys.seal(master_key, &mut SysRng)?;
-        // A key service may be willing to wrap and not to unwrap. Found out later, that would be the loss of everything.
-        KeyDictionary::open(&sealed, master_key).map_err(Error::data(path))?;
-        install::write_file(path, &sealed, true)?;
-        self.keys = keys;
-        Ok(())
     }
 }
 

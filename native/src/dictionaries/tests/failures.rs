@@ -184,3 +184,19 @@ fn a_file_dictionary_replaced_by_another_program_is_not_appended_to() {
         open(&directory).new_file("b").unwrap();
     }
 }
+
+#[test]
+fn a_key_dictionary_replaced_by_another_program_is_not_overwritten() {
+    let directory = directory_with(&["a"]);
+    let mut writer = open(&directory);
+    let path = directory.path().join(KEY_DICT);
+    let theirs = directory.path().join("theirs");
+    fs::copy(&path, &theirs).unwrap();
+    fs::rename(&theirs, &path).unwrap();
+    let before = snapshot(directory.path());
+    let error = writer.rotate_data_key(Method::Sm4Ctr, NOW).unwrap_err();
+    assert!(matches!(error, Error::Suspended { .. }), "{error}");
+    let error = writer.rotate_master_key(&master_key(2)).unwrap_err();
+    assert!(matches!(error, Error::Suspended { .. }), "{error}");
+    assert_eq!(snapshot(directory.path()), before);
+}

@@ -4,10 +4,12 @@ mod failures;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use stillkey_core::{
-    Error as Core, FileInfo, Iv, MasterKey, Method, Portable, Reading, Record, RotationPolicy,
-    RotationReason, Verdict, Version,
+    EncryptionContext, Error as Core, FileInfo, Iv, KeyService, MasterKey, Method, Portable,
+    RawMasterKey, Reading, Record, RotationPolicy, RotationReason, SecretBytes, Verdict, Version,
+    WrappedKey,
 };
 use tempfile::TempDir;
 
@@ -452,6 +454,77 @@ fn readers_beside_a_busy_writer_see_whole_dictionaries() {
             round += 1;
         }
     });
+}
+
+/// Wraps by XOR, and unwraps unless it was told not to.
+#[derive(Debug)]
+struct Service {
+    unwraps: bool,
+}
+
+impl KeyService for Service {
+    fn vendor(&self) -> &str {
+        "TEST"
+    }
+
+    fn provider(&self) -> u8 {
+        0
+    }
+
+    fn wrap(&self, key: &SecretBytes, _: &EncryptionContext) -> Result<WrappedKey, Core> {
+        Ok(WrappedKey {
+            blob: key.danger_bytes().iter().map(|byte| byte ^ 1).collect(),
+            ..WrappedKey::default()
+        })
+    }
+
+    fn unwrap(&self, wrapped: &WrappedKey, _: &EncryptionContext) -> Result<SecretBytes, Core> {
+        if !self.unwraps {
+            return Err(Core::Unavailable("no permission to unwrap".into()));
+        }
+        Ok(SecretBytes::new(
+            wrapped.blob.iter().map(|byte| byte ^ 1).collect(),
+        ))
+    }
+}
+
+#[test]
+fn a_key_service_that_doesnt_unwrap_what_it_wrapped_never_seals_the_keys() {
+    let directory = directory_with(&["a"]);
+    let mut writer = open(&directory);
+    let before = snapshot(directory.path());
+    let service = MasterKey::Service(Arc::new(Service { unwraps: false }));
+    let error = writer.rotate_master_key(&service).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KeySource);
+    assert_eq!(snapshot(directory.path()), before);
+}
+
+#[test]
+fn the_key_that_a_service_wrapped_reads_but_doesnt_take_its_place() {
+    let directory = directory_with(&["a"]);
+    let service = MasterKey::Service(Arc::new(Service { unwraps: true }));
+    let mut writer = open(&directory);
+    writer.rotate_master_key(&service).unwrap();
+    writer.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
+    drop(writer);
+
+    let envelope = fs::read(directory.path().join(KEY_DICT)).unwrap();
+    let wrapped = b"kms_ciphertext_key\x12\x20";
+    let at = envelope
+        .windows(wrapped.len())
+        .position(|window| window == wrapped)
+        .unwrap();
+    let blob = &envelope[at + wrapped.len()..][..32];
+    let key = SecretBytes::new(blob.iter().map(|byte| byte ^ 1).collect());
+    let raw = MasterKey::Raw(RawMasterKey::new(key).unwrap());
+
+    let mut writer = DictionaryWriter::open(&directory, &raw).unwrap();
+    writer.file("a").unwrap();
+    let error = writer.rotate_data_key(Method::Sm4Ctr, NOW).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert!(error.to_string().contains("key service TEST"), "{error}");
+    writer.rotate_master_key(&master_key(1)).unwrap();
+    writer.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
 }
 
 #[test]
