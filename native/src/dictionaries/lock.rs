@@ -20,6 +20,7 @@ const HOLDER_LIMIT: u64 = 512;
 pub(super) struct Lock {
     file: File,
     path: PathBuf,
+    signed: bool,
 }
 
 impl Lock {
@@ -43,6 +44,7 @@ impl Lock {
             Ok(()) => Ok(Self {
                 file,
                 path: path.to_owned(),
+                signed: false,
             }),
             Err(TryLockError::WouldBlock) => Err(Error::Locked {
                 path: path.to_owned(),
@@ -54,6 +56,7 @@ impl Lock {
 
     /// Writes down who holds the lock, for those who find it taken.
     pub(super) fn sign(&mut self) -> Result<(), Error> {
+        self.signed = true;
         let line = format!("{}\n", signature());
         self.file
             .set_len(0)
@@ -65,8 +68,10 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // The line only informs: if it can't be removed, the next holder overwrites it.
-        let _ = self.file.set_len(0);
+        if self.signed {
+            // The line only informs: if it can't be removed, the next holder overwrites it.
+            let _ = self.file.set_len(0);
+        }
     }
 }
 

@@ -98,7 +98,8 @@ impl DictionaryWriter {
     /// Opens the dictionaries of a directory for changes. No program that doesn't know the lock, such as TiKV, may be using them.
     ///
     /// Nothing is written before both dictionaries have been read with the master key. Then a torn tail of `file.dict` is trimmed, and
-    /// temporary files that interrupted writers left are removed. The form of `file.dict` stays: see [`DictionaryWriter::convert`].
+    /// temporary files that interrupted writers left are removed. The log is read strictly: TiKV would take some damage for a torn tail, and
+    /// trimming it would lose records. The form of `file.dict` stays: see [`DictionaryWriter::convert`].
     ///
     /// # Errors
     /// [`Error::Locked`], which names the other writer; those of [`Dictionaries::read`]; [`Error::Data`] for a damaged log, too.

@@ -195,6 +195,7 @@ fn a_second_writer_is_refused_with_the_first_ones_name() {
 fn a_wrong_master_key_writes_nothing() {
     let directory = directory_with(&["a"]);
     append(directory.path(), b"torn");
+    fs::write(directory.path().join(LOCK), b"of a crashed holder").unwrap();
     fs::write(directory.path().join("key.1.tmp"), b"leftover").unwrap();
     // With and without the lock file, which a directory of TiKV's doesn't have.
     for _ in 0..2 {
@@ -216,6 +217,7 @@ fn a_damaged_log_writes_nothing_and_answers_nothing() {
     damaged[8] = 9;
     append(directory.path(), &damaged);
     append(directory.path(), &record("c"));
+    fs::write(directory.path().join(LOCK), b"of a crashed holder").unwrap();
     for _ in 0..2 {
         let before = snapshot(directory.path());
         let error = DictionaryWriter::open(&directory, &master_key(1)).unwrap_err();
