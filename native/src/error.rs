@@ -250,3 +250,47 @@ fn advice(error: &io::Error) -> &'static str {
         _ => "check the disk and the system's log",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stillkey_core::error::{NotFound, Unsupported, WrongMasterKey};
+
+    #[test]
+    fn errors_about_data_name_the_file_and_sort_by_what_to_do() {
+        use stillkey_core::Error as Core;
+        for (source, kind) in [
+            (Core::from(WrongMasterKey::Tag), ErrorKind::WrongKey),
+            (Core::WrongContext, ErrorKind::WrongKey),
+            (Unsupported::Method(9).into(), ErrorKind::Damaged),
+            (NotFound::File("a".into()).into(), ErrorKind::NotFound),
+            (Misuse::IvLength { found: 12 }.into(), ErrorKind::Damaged),
+            (Misuse::NameTooLong { len: 70_000 }.into(), ErrorKind::Usage),
+        ] {
+            let error = Error::data(Path::new("/d/file.dict"))(source);
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().starts_with("/d/file.dict: "), "{error}");
+        }
+        let error = Error::data(Path::new("/d/key.dict"))(Core::Unavailable("timeout".into()));
+        assert_eq!(error.kind(), ErrorKind::KeySource);
+        assert!(
+            !error.to_string().contains("key.dict"),
+            "not the file's fault: {error}"
+        );
+        let error = Error::Core(Misuse::IvLength { found: 12 }.into());
+        assert_eq!(error.kind(), ErrorKind::Usage, "given by the caller");
+    }
+
+    #[test]
+    fn absence_is_kept_apart_from_other_input_and_output_errors() {
+        let error = |kind: io::ErrorKind| Error::io(Path::new("/d/a"), "open")(kind.into());
+        assert_eq!(error(io::ErrorKind::NotFound).kind(), ErrorKind::NotFound);
+        let full = error(io::ErrorKind::StorageFull);
+        assert_eq!(full.kind(), ErrorKind::Io);
+        assert!(
+            full.to_string().starts_with("/d/a: cannot open: "),
+            "{full}"
+        );
+        assert!(full.to_string().ends_with("free some space and try again"));
+    }
+}

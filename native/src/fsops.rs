@@ -15,7 +15,7 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: u64,
-    inode: u64,
+    pub(crate) inode: u64,
     pub(crate) len: u64,
 }
 
@@ -82,6 +82,40 @@ pub(crate) fn other_than_file(kind: fs::FileType) -> Option<&'static str> {
         Some("a directory")
     } else {
         Some("a pipe, socket or device")
+    }
+}
+
+/// An open file that a path should keep standing for. TiKV and its tools know nothing of our lock; what they replace or change must not
+/// be overwritten from what was read before. While it is open, its inode can't become another file's.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pub(crate) file: File,
+    /// As it should be found.
+    pub(crate) good: Identity,
+    path: PathBuf,
+}
+
+impl Pinned {
+    /// Opens what stands at `path`. To be called before the file is read, so that a later change can't pass for what was read.
+    pub(crate) fn open(path: &Path, access: Access) -> Result<Self, Error> {
+        let file = open(path, access)?;
+        let good = identity(&file, path)?;
+        Ok(Self {
+            file,
+            good,
+            path: path.to_owned(),
+        })
+    }
+
+    /// That the path still stands for this file, and that its length is as it should be.
+    pub(crate) fn expect_undisturbed(&self) -> Result<(), Error> {
+        if identity_at(&self.path)? == Some(self.good) {
+            return Ok(());
+        }
+        Err(Error::Suspended {
+            path: self.path.clone(),
+            why: "another program has replaced or changed the file".into(),
+        })
     }
 }
 

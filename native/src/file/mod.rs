@@ -13,6 +13,7 @@ mod writer;
 use std::io;
 
 use stillkey_core::CtrStream;
+use stillkey_core::error::Misuse;
 
 pub use positional::EncryptedFile;
 pub use reader::EncryptedReader;
@@ -47,6 +48,10 @@ fn encrypt<'a>(
     scratch: &'a mut Vec<u8>,
 ) -> io::Result<&'a [u8]> {
     let len = within(offset, data.len().min(SCRATCH_LEN));
+    if len == 0 && !data.is_empty() {
+        let len = data.len();
+        return Err(invalid(Misuse::PositionOverflow { offset, len }.into()));
+    }
     if scratch.len() < len {
         scratch.resize(len, 0);
     }
