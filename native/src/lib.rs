@@ -77,5 +77,5 @@ pub use getrandom::SysRng;
 pub use install::{AtomicFile, is_leftover, write_file};
 pub use master::{LoadedMasterKey, MasterKeySource, create_master_key_file};
 pub use sealed::{SealedFile, SealedReader, SealedWriter};
-pub use store::{Store, data_path};
 pub use stillkey_core as core;
+pub use store::{Store, data_path};

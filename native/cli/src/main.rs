@@ -7,16 +7,23 @@
 
 mod body;
 mod decrypt;
+mod decrypt_file;
+mod demo;
+mod dictionaries;
 mod encrypt;
 mod failure;
 mod generate;
+mod init;
 mod inspect;
 mod keygen;
 mod keys;
 mod range;
+mod rotate;
+mod store;
 mod text;
 mod tree;
 mod ui;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -37,9 +44,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Keygen(keygen::Args),
+    Init(init::Args),
     Encrypt(encrypt::Args),
     Decrypt(decrypt::Args),
+    DecryptFile(decrypt_file::Args),
+    Store(store::Args),
     Inspect(inspect::Args),
+    Verify(verify::Args),
+    Rotate(rotate::Args),
+    Demo(demo::Args),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
 }
@@ -74,9 +87,15 @@ fn main() -> ExitCode {
     let Cli { ui, command } = Cli::parse();
     let done = match command {
         Command::Keygen(args) => args.run(&ui),
+        Command::Init(args) => args.run(&ui),
         Command::Encrypt(args) => args.run(&ui),
         Command::Decrypt(args) => args.run(&ui),
+        Command::DecryptFile(args) => args.run(&ui),
+        Command::Store(args) => args.run(&ui),
         Command::Inspect(args) => args.run(&ui),
+        Command::Verify(args) => args.run(&ui),
+        Command::Rotate(args) => args.run(&ui),
+        Command::Demo(args) => args.run(&ui),
         Command::Completions(args) => args.run(&mut Cli::command()),
         Command::Man(args) => args.run(Cli::command()),
     };

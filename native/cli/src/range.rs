@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::failure::{Outcome, io};
 
 /// Options for commands that can give out a part.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct RangeArgs {
     /// First byte of the plaintext to give out
     #[arg(long, value_name = "BYTES")]

@@ -40,6 +40,11 @@ impl Ui {
             .map_err(io(Path::new("standard output"), "write"))
     }
 
+    /// Tells people of a step that is done.
+    pub(crate) fn step(&self, step: &str) -> Outcome {
+        if self.json { Ok(()) } else { self.print(step) }
+    }
+
     /// As [`Ui::result`], on stderr when stdout carries data.
     pub(crate) fn summary(&self, stdout_is_data: bool, human: &str, json: &Value) -> Outcome {
         if !stdout_is_data {

@@ -1,0 +1,76 @@
+//! `stillkey init`: an encryption directory that is ready for use.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use stillkey::clock::unix_now;
+use stillkey::core::Method;
+use stillkey::{DictionaryWriter, MasterKeySource};
+
+use crate::failure::{Failure, Outcome};
+use crate::keys::{self, default_key_path};
+use crate::ui::Ui;
+
+/// Make an encryption directory: dictionaries, a first data key, and a master key outside of it
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  stillkey init vault\n  stillkey init vault --method sm4-ctr --master-key env:MASTER_KEY"
+)]
+pub(crate) struct Args {
+    /// The directory; it is made if it isn't there
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Master key: file:PATH, env:VAR or cmd:COMMAND. Without it, the default one, which is made if it isn't there
+    #[arg(long, short = 'k', value_name = "SPEC", env = "STILLKEY_MASTER_KEY")]
+    master_key: Option<MasterKeySource>,
+    /// Method of new files: aes128-ctr, aes192-ctr, aes256-ctr, sm4-ctr or plaintext
+    #[arg(long, value_name = "METHOD", default_value_t = Method::Aes256Ctr)]
+    method: Method,
+}
+
+impl Args {
+    pub(crate) fn run(self, ui: &Ui) -> Outcome {
+        let mut made = false;
+        let source = match self.master_key {
+            Some(source) => source,
+            None => {
+                let path = default_key_path()?;
+                if std::path::absolute(&self.directory)
+                    .is_ok_and(|directory| path.starts_with(directory))
+                {
+                    return Err(Failure::usage(format!(
+                        "{}: the default master key {} would lie inside; choose another directory, or another master key",
+                        self.directory.display(),
+                        path.display()
+                    )));
+                }
+                if !path.exists() {
+                    stillkey::create_master_key_file(&path)?;
+                    made = true;
+                }
+                MasterKeySource::File(path)
+            }
+        };
+        let master_key = keys::load(&source, ui)?;
+        let dictionaries =
+            DictionaryWriter::create(&self.directory, &master_key, self.method, unix_now())?;
+        let human = format!(
+            "{}: ready for {} under the master key {source}{}",
+            self.directory.display(),
+            self.method,
+            if made {
+                ", which is new: keep a copy in a safe place"
+            } else {
+                ""
+            },
+        );
+        let json = json!({
+            "directory": self.directory.to_string_lossy(),
+            "master_key": source.to_string(),
+            "master_key_made": made,
+            "method": self.method.name(),
+            "current_key_id": dictionaries.keys().current_key_id().to_string(),
+        });
+        ui.result(&human, &json)
+    }
+}

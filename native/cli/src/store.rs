@@ -1,0 +1,202 @@
+//! `stillkey store`: named files over a dictionary directory.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use stillkey::{Error, Store};
+
+use crate::body::Input;
+use crate::decrypt_file::PartArgs;
+use crate::dictionaries::{DictArgs, PlaceArgs};
+use crate::failure::{Failure, Outcome};
+use crate::ui::Ui;
+
+/// Put, get, list, remove and rename files in a dictionary directory
+///
+/// Names are relative to the directory. Files of TiKV's, whose names are absolute, can be read, but not changed.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  stillkey store -d vault put report.pdf\n  stillkey store -d vault cat report.pdf --offset 0 --length 16\n  \
+    stillkey store --config tikv.toml ls"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    dictionaries: DictArgs,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Encrypt a file into the store
+    Put {
+        /// The file; - for standard input
+        file: PathBuf,
+        /// Its name in the store; without it, its file name
+        #[arg(required_if_eq("file", "-"))]
+        name: Option<String>,
+        /// Replace a file of that name
+        #[arg(long, short)]
+        force: bool,
+    },
+    /// Decrypt a file out of the store
+    Get {
+        /// Its name in the store
+        name: String,
+        /// Where to; - for standard output. Without it, its file name in the working directory
+        #[arg(long, short, value_name = "OUT")]
+        out: Option<PathBuf>,
+        /// Overwrite what stands at OUT
+        #[arg(long, short)]
+        force: bool,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Print a file, or a part of it
+    Cat {
+        /// Its name in the store
+        name: String,
+        #[command(flatten)]
+        part: PartArgs,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// List the files
+    Ls {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Remove files
+    Rm {
+        /// Their names in the store
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Rename a file
+    Mv {
+        /// Its name
+        from: String,
+        /// Its new name
+        to: String,
+    },
+}
+
+impl Args {
+    pub(crate) fn run(self, ui: &Ui) -> Outcome {
+        match &self.action {
+            Action::Put { file, name, force } => self.put(file, name.as_deref(), *force, ui),
+            Action::Get {
+                name,
+                out,
+                force,
+                place,
+            } => {
+                let out = match out {
+                    Some(out) => out.clone(),
+                    None => Path::new(name)
+                        .file_name()
+                        .ok_or_else(|| {
+                            Failure::usage("the name has no file name; say where to with --out")
+                        })?
+                        .into(),
+                };
+                self.decrypt(name, &PartArgs::whole(), place, &out, *force, ui)
+            }
+            Action::Cat { name, part, place } => {
+                self.decrypt(name, part, place, Path::new("-"), false, ui)
+            }
+            Action::Ls { place } => self.list(place, ui),
+            Action::Rm { names } => {
+                let mut store = self.open(ui)?;
+                names.iter().try_for_each(|name| store.remove(name))?;
+                ui.result(
+                    &format!("{} removed", names.join(", ")),
+                    &json!({ "removed": names }),
+                )
+            }
+            Action::Mv { from, to } => {
+                self.open(ui)?.rename(from, to)?;
+                ui.result(
+                    &format!("{from} is now {to}"),
+                    &json!({ "from": from, "to": to }),
+                )
+            }
+        }
+    }
+
+    fn open(&self, ui: &Ui) -> Outcome<Store> {
+        let directory = self.dictionaries.directory()?;
+        self.dictionaries
+            .open(ui, |master_key| Store::open(&directory, master_key))
+    }
+
+    fn put(&self, file: &Path, name: Option<&str>, force: bool, ui: &Ui) -> Outcome {
+        let name = match name {
+            Some(name) => name,
+            None => file
+                .file_name()
+                .and_then(|name| name.to_str())
+                .ok_or_else(|| {
+                    Failure::usage(format!(
+                        "{}: no file name in UTF-8; give the file a NAME in the store",
+                        file.display()
+                    ))
+                })?,
+        };
+        let mut store = self.open(ui)?;
+        let input = Input::open(file)?;
+        let bar = ui.progress(input.len());
+        let put = store.put(name, &mut bar.wrap_read(input), force);
+        let bytes = put.map_err(|error| match error {
+            Error::AlreadyExists { .. } | Error::NameTaken { .. } => Failure::usage(format!(
+                "{name}: is in the store already; choose another name, or replace it with --force"
+            )),
+            error => error.into(),
+        })?;
+        bar.finish_and_clear();
+        ui.result(
+            &format!("{name}: {bytes} bytes encrypted"),
+            &json!({ "name": name, "bytes": bytes }),
+        )
+    }
+
+    fn decrypt(
+        &self,
+        name: &str,
+        part: &PartArgs,
+        place: &PlaceArgs,
+        out: &Path,
+        force: bool,
+        ui: &Ui,
+    ) -> Outcome {
+        let dictionaries = self.dictionaries.read(ui)?;
+        let key = dictionaries.file(name)?;
+        part.decrypt(
+            &key,
+            &place.path(dictionaries.directory(), name),
+            out,
+            force,
+            ui,
+        )
+    }
+
+    fn list(&self, place: &PlaceArgs, ui: &Ui) -> Outcome {
+        let dictionaries = self.dictionaries.read(ui)?;
+        let (mut human, mut files) = (Vec::new(), Vec::<Value>::new());
+        for (name, info) in dictionaries.files()?.iter() {
+            let len = place
+                .path(dictionaries.directory(), name)
+                .metadata()
+                .ok()
+                .map(|metadata| metadata.len());
+            let shown = len.map_or_else(|| "no file".into(), |len| len.to_string());
+            human.push(format!(
+                "{shown:>12}  {:<10}  {}",
+                info.method.to_string(),
+                name.escape_debug()
+            ));
+            files.push(json!({ "name": name, "method": info.method.to_string(), "key_id": info.key_id.to_string(), "size": len }));
+        }
+        ui.result(&human.join("\n"), &json!({ "files": files }))
+    }
+}

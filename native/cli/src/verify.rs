@@ -1,0 +1,158 @@
+//! `stillkey verify`: whether a dictionary directory holds together.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use stillkey::core::Verdict;
+use stillkey::{Dictionaries, ErrorKind, is_leftover};
+use walkdir::WalkDir;
+
+use crate::dictionaries::{DictArgs, PlaceArgs};
+use crate::failure::{Failure, Outcome};
+use crate::ui::Ui;
+
+/// Check that every file has its key, every entry its file, and nothing is left over
+///
+/// Nothing is changed. Counter mode has no integrity, so the files' content can't be checked. Exit status 4 for damage, 5 for entries
+/// without a file; files without an entry and left-over temporary files are reported and harmless to the dictionaries.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  stillkey verify -d vault\n  stillkey verify --config tikv.toml --json"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    dictionaries: DictArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// What was found, by kind. Each item is a line for people.
+#[derive(Default)]
+struct Report {
+    files: u64,
+    bytes: u64,
+    plaintext: u64,
+    unusable: Vec<String>,
+    without_file: Vec<String>,
+    without_entry: Vec<String>,
+    leftovers: Vec<String>,
+}
+
+impl Args {
+    pub(crate) fn run(self, ui: &Ui) -> Outcome {
+        let dictionaries = self.dictionaries.read(ui)?;
+        let mut report = Report::default();
+        self.check_entries(&dictionaries, &mut report)?;
+        self.check_directory(&dictionaries, &mut report)?;
+        let torn = match dictionaries.recovered().verdict {
+            Verdict::TornTail { at, dropped } => Some((at, dropped)),
+            _ => None,
+        };
+        if let Err(error) = dictionaries.keys().current() {
+            report.unusable.push(error.to_string());
+        }
+
+        let Report {
+            files,
+            bytes,
+            plaintext,
+            ..
+        } = report;
+        let mut human = vec![format!(
+            "{}: {} data keys, {files} files, {bytes} bytes, {plaintext} of the files in plaintext",
+            dictionaries.directory().display(),
+            dictionaries.keys().len()
+        )];
+        human.extend(torn.map(|(at, dropped)| {
+            format!(
+                "torn tail: {dropped} bytes at byte {at} of file.dict; the next writer trims them"
+            )
+        }));
+        for (kind, items) in [
+            ("unusable", &report.unusable),
+            ("entry without file", &report.without_file),
+            ("file without entry", &report.without_entry),
+            ("left over", &report.leftovers),
+        ] {
+            human.extend(items.iter().map(|item| format!("{kind}: {item}")));
+        }
+        let wrong = match (report.unusable.is_empty(), report.without_file.is_empty()) {
+            (false, _) => Some(ErrorKind::Damaged),
+            (true, false) => Some(ErrorKind::NotFound),
+            (true, true) => None,
+        };
+        human.push(
+            if wrong.is_some() {
+                "not consistent: see above"
+            } else {
+                "consistent"
+            }
+            .into(),
+        );
+        let json = json!({
+            "consistent": wrong.is_none(),
+            "keys": dictionaries.keys().len(),
+            "files": files,
+            "bytes": bytes,
+            "plaintext_files": plaintext,
+            "torn_tail_at": torn.map(|(at, _)| at),
+            "unusable": report.unusable,
+            "entries_without_file": report.without_file,
+            "files_without_entry": report.without_entry,
+            "leftovers": report.leftovers,
+        });
+        ui.result(&human.join("\n"), &json)?;
+        wrong.map_or(Ok(()), |kind| Err(Failure::Found(kind)))
+    }
+
+    fn check_entries(&self, dictionaries: &Dictionaries, report: &mut Report) -> Outcome {
+        for (name, _) in dictionaries.files()?.iter() {
+            match dictionaries.file(name) {
+                Ok(key) => report.plaintext += u64::from(key.data_key().is_none()),
+                Err(error) => report.unusable.push(format!("{name:?}: {error}")),
+            }
+            match self.place.path(dictionaries.directory(), name).metadata() {
+                Ok(metadata) if metadata.is_file() => {
+                    report.files += 1;
+                    report.bytes += metadata.len();
+                }
+                _ => report.without_file.push(format!("{name:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Files below the directory that no entry is about.
+    fn check_directory(&self, dictionaries: &Dictionaries, report: &mut Report) -> Outcome {
+        let directory = dictionaries.directory();
+        let normal = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let known: HashSet<PathBuf> = dictionaries
+            .files()?
+            .iter()
+            .map(|(name, _)| normal(&self.place.path(directory, name)))
+            .collect();
+        for entry in WalkDir::new(directory)
+            .sort_by_file_name()
+            .into_iter()
+            .flatten()
+            .filter(|entry| entry.file_type().is_file())
+        {
+            let name = entry.file_name().to_string_lossy();
+            let relative = entry
+                .path()
+                .strip_prefix(directory)
+                .unwrap_or(entry.path())
+                .display()
+                .to_string();
+            if is_leftover(&name) {
+                report.leftovers.push(relative);
+            } else if !matches!(&*relative, "key.dict" | "file.dict" | "stillkey.lock")
+                && !known.contains(&normal(entry.path()))
+            {
+                report.without_entry.push(relative);
+            }
+        }
+        Ok(())
+    }
+}
