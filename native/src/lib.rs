@@ -64,7 +64,10 @@ mod master;
 #[cfg(test)]
 mod testing;
 
-pub use dictionaries::{Dictionaries, DictionaryWriter, FileKey};
+pub use dictionaries::{
+    Dictionaries, DictionaryWriter, FileKey, read_file_dictionary, read_key_dictionary,
+    read_key_envelope,
+};
 pub use error::{Error, ErrorKind};
 pub use file::{EncryptedFile, EncryptedReader, EncryptedWriter};
 pub use getrandom::SysRng;
