@@ -121,6 +121,10 @@ impl DictionaryWriter {
         dictionaries.files()?;
         let (pinned_keys, pinned_files) = (pinned_keys?, pinned_files?);
         lock.sign()?;
+        // A writer that crashed may have left what we have just read in the page cache only; files that build on it must not outlive it.
+        fsops::sync(&pinned_keys.file, &layout.key_dict)?;
+        fsops::sync(&pinned_files.file, &layout.file_dict)?;
+        fsops::sync_parent(&layout.file_dict)?;
         let (keys, recovered) = dictionaries.into_parts();
         let journal = Journal::open(&layout.file_dict, pinned_files, recovered)?;
         layout.remove_leftovers()?;
