@@ -1,1 +1,76 @@
-//! Placeholder while the first floor is built.
+//! Encryption at rest for files: master keys, the dictionaries of a directory, encrypted files, atomic installation.
+//!
+//! - [`MasterKeySource`] gets a master key from a file, an environment variable or a command; [`create_master_key_file`] makes one.
+//! - [`DictionaryWriter`] creates and changes the `key.dict` and `file.dict` of a directory; [`Dictionaries`] only reads them. They are
+//!   those of TiKV and TiFlash, bit for bit.
+//! - [`EncryptedReader`], [`EncryptedWriter`] and [`EncryptedFile`] decrypt and encrypt files, from any byte on.
+//! - [`AtomicFile`] writes a whole file or none.
+//! - [`core`] is `stillkey-core`: the same without files, for browsers and small devices.
+//!
+//! A directory with its first encrypted file, which is then read from its middle:
+//!
+//! ```
+//! use std::fs::File;
+//! use std::io::Write;
+//! use stillkey::clock::unix_now;
+//! use stillkey::core::{Method, Portable, Reading};
+//! use stillkey::{Dictionaries, DictionaryWriter, EncryptedFile, EncryptedWriter, MasterKeySource, create_master_key_file};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let place = tempfile::tempdir()?;
+//! # let (key_file, data) = (place.path().join("keys/master.key"), place.path().join("data"));
+//! create_master_key_file(&key_file)?;
+//! let master_key = MasterKeySource::File(key_file).load()?.key;
+//!
+//! // Write: first the entry, then the file.
+//! let mut writer = DictionaryWriter::create(&data, &master_key, Method::Aes256Ctr, unix_now())?;
+//! let key = writer.new_file("greeting")?;
+//! let file = File::create_new(data.join("greeting"))?;
+//! EncryptedWriter::new(file, key.stream(&Portable)).write_all(b"Hello, encrypted world")?;
+//!
+//! // Read, while the writer still holds its lock.
+//! let dictionaries = Dictionaries::read(&data, &master_key, Reading::Strict)?;
+//! let key = dictionaries.file("greeting")?;
+//! let file = EncryptedFile::new(File::open(data.join("greeting"))?, key.stream(&Portable));
+//! let mut word = [0; 9];
+//! file.read_exact_at(&mut word, 7)?;
+//! assert_eq!(&word, b"encrypted");
+//! # Ok(()) }
+//! ```
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )
+)]
+
+#[cfg(not(unix))]
+compile_error!(
+    "stillkey makes files durable by syncing their directory, which it knows how to do on Unix only; stillkey-core builds everywhere"
+);
+
+pub mod clock;
+mod dictionaries;
+pub mod error;
+pub mod file;
+mod fsops;
+mod install;
+mod master;
+#[cfg(test)]
+mod testing;
+
+pub use dictionaries::{
+    Dictionaries, DictionaryWriter, FileKey, read_file_dictionary, read_key_dictionary,
+    read_key_envelope,
+};
+pub use error::{Error, ErrorKind};
+pub use file::{EncryptedFile, EncryptedReader, EncryptedWriter};
+pub use getrandom::SysRng;
+pub use install::{AtomicFile, is_leftover, write_file};
+pub use master::{LoadedMasterKey, MasterKeySource, create_master_key_file};
+pub use stillkey_core as core;

@@ -38,6 +38,18 @@ impl KeyEntry {
             unknown: UnknownFields::default(),
         }
     }
+
+    /// A second copy, as protected as the first.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self {
+            key: self.key.duplicate(),
+            method: self.method,
+            creation_time: self.creation_time,
+            was_exposed: self.was_exposed,
+            unknown: self.unknown.clone(),
+        }
+    }
 }
 
 /// All data keys, current and old.
@@ -113,6 +125,20 @@ impl KeyDictionary {
         let envelope = Envelope::seal(&SecretBytes::new(self.encode()), master_key, rng)?;
         let content = SecretBytes::new(envelope.encode());
         Ok(header::frame(Version::V1, content.danger_bytes()))
+    }
+
+    /// A second copy, as protected as the first: a writer changes and saves the copy, and takes it over once it is durable.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self {
+            keys: self
+                .keys
+                .iter()
+                .map(|(id, entry)| (*id, entry.duplicate()))
+                .collect(),
+            current_key_id: self.current_key_id,
+            unknown: self.unknown.clone(),
+        }
     }
 
     /// The keys, by ascending id.

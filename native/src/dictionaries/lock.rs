@@ -1,0 +1,112 @@
+//! The lock that keeps a second writer out: an advisory lock on `stillkey.lock`, whose content says who holds it.
+//!
+//! The system drops the lock when its holder ends, however that happens. The file itself stays: removing it would let two processes
+//! hold locks on two files of the same name.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use crate::error::Error;
+
+/// Most bytes of a holder's line that are shown.
+const HOLDER_LIMIT: u64 = 512;
+
+/// A lock that is held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+    signed: bool,
+}
+
+impl Lock {
+    /// Takes the lock if its file is there; `None` if it isn't, and nothing is written in either case.
+    pub(super) fn existing(path: &Path) -> Result<Option<Self>, Error> {
+        match open(path, false) {
+            Ok(file) => Self::take(file, path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(path, "open")(error)),
+        }
+    }
+
+    /// Takes the lock and makes its file if need be.
+    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+        let file = open(path, true).map_err(Error::io(path, "create"))?;
+        Self::take(file, path)
+    }
+
+    fn take(file: File, path: &Path) -> Result<Self, Error> {
+        match file.try_lock() {
+            Ok(()) => Ok(Self {
+                file,
+                path: path.to_owned(),
+                signed: false,
+            }),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked {
+                path: path.to_owned(),
+                holder: holder(file),
+            }),
+            Err(TryLockError::Error(error)) => Err(Error::io(path, "lock")(error)),
+        }
+    }
+
+    /// Writes down who holds the lock, for those who find it taken.
+    pub(super) fn sign(&mut self) -> Result<(), Error> {
+        self.signed = true;
+        let line = format!("{}\n", signature());
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.rewind())
+            .and_then(|()| self.file.write_all(line.as_bytes()))
+            .map_err(Error::io(&self.path, "write"))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.signed {
+            // The line only informs: if it can't be removed, the next holder overwrites it.
+            let _ = self.file.set_len(0);
+        }
+    }
+}
+
+fn open(path: &Path, create: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path)
+}
+
+/// Process, host and program; no arguments, which may hold secrets.
+fn signature() -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default();
+    format!(
+        "process {} on {} ({})",
+        std::process::id(),
+        rustix::system::uname().nodename().to_string_lossy(),
+        program.to_string_lossy()
+    )
+}
+
+fn holder(file: File) -> String {
+    let mut content = Vec::new();
+    let read = file.take(HOLDER_LIMIT).read_to_end(&mut content);
+    let line: String = String::from_utf8_lossy(&content)
+        .chars()
+        .take_while(|c| *c != '\n')
+        .filter(|c| !c.is_control())
+        .collect();
+    match read {
+        Ok(_) if !line.is_empty() => line,
+        _ => "a process that has not given its name yet".into(),
+    }
+}

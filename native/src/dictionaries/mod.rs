@@ -1,0 +1,116 @@
+//! The dictionaries of a directory, `key.dict` and `file.dict`: read by anyone with the master key, written by one writer at a time.
+//!
+//! [`Dictionaries`] reads without a lock and never writes, so it can look into the directory of a running engine, TiKV's included.
+//! [`DictionaryWriter`] holds `stillkey.lock`, which keeps other Stillkey writers out; TiKV knows nothing of it, so stop TiKV first.
+
+mod journal;
+mod lock;
+mod reader;
+mod sealed_keys;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use stillkey_core::{
+    CipherProvider, CtrStream, DataKey, FileDictionary, FileInfo, Iv, KeyDictionary,
+};
+
+use crate::error::Error;
+
+pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
+pub use writer::DictionaryWriter;
+
+const KEY_DICT: &str = "key.dict";
+const FILE_DICT: &str = "file.dict";
+const LOCK: &str = "stillkey.lock";
+
+/// Where the files of a dictionary directory are.
+#[derive(Clone, Debug)]
+struct Layout {
+    directory: PathBuf,
+    key_dict: PathBuf,
+    file_dict: PathBuf,
+    lock: PathBuf,
+}
+
+impl Layout {
+    fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            key_dict: directory.join(KEY_DICT),
+            file_dict: directory.join(FILE_DICT),
+            lock: directory.join(LOCK),
+        }
+    }
+
+    /// What `info` stands for, with its key looked up.
+    fn file_key(&self, keys: &KeyDictionary, info: &FileInfo) -> Result<FileKey, Error> {
+        let key = keys
+            .data_key(info.key_id, info.method)
+            .map_err(Error::data(&self.key_dict))?;
+        let cipher = match key {
+            Some(key) => Some((key, info.iv().map_err(Error::data(&self.file_dict))?)),
+            None => None,
+        };
+        Ok(FileKey {
+            info: info.clone(),
+            cipher,
+        })
+    }
+
+    fn find(
+        &self,
+        keys: &KeyDictionary,
+        files: &FileDictionary,
+        name: &str,
+    ) -> Result<FileKey, Error> {
+        let info = files.get(name).map_err(Error::data(&self.file_dict))?;
+        self.file_key(keys, info)
+    }
+}
+
+/// How one file is encrypted, with the key to do it: complete and checked, so that a stream can't fail to be made.
+#[derive(Debug)]
+pub struct FileKey {
+    info: FileInfo,
+    cipher: Option<(DataKey, Iv)>,
+}
+
+impl FileKey {
+    /// The file's entry.
+    pub fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    /// The data key; `None` for a file that is recorded as plaintext.
+    pub fn data_key(&self) -> Option<&DataKey> {
+        self.cipher.as_ref().map(|(key, _)| key)
+    }
+
+    /// A stream over the file, at position 0; `None` for a file that is recorded as plaintext.
+    pub fn stream(&self, provider: &dyn CipherProvider) -> Option<CtrStream> {
+        self.stream_with(provider, |iv| iv)
+    }
+
+    /// As [`FileKey::stream`], for one file of a TiFlash group, whose name in the dictionary is that of the group.
+    /// Source: [`Iv::for_tiflash_file`].
+    pub fn tiflash_stream(
+        &self,
+        provider: &dyn CipherProvider,
+        file_name: &str,
+    ) -> Option<CtrStream> {
+        self.stream_with(provider, |iv| iv.for_tiflash_file(file_name))
+    }
+
+    fn stream_with(
+        &self,
+        provider: &dyn CipherProvider,
+        effective: impl Fn(Iv) -> Iv,
+    ) -> Option<CtrStream> {
+        self.cipher
+            .as_ref()
+            .map(|(key, iv)| CtrStream::with_provider(provider, key, effective(*iv)))
+    }
+}

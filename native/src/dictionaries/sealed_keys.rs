@@ -1,0 +1,96 @@
+//! `key.dict` under a writer: a changed copy of the keys is sealed, proven to open, made durable, and only then taken over.
+
+use std::path::Path;
+
+use stillkey_core::{KeyDictionary, MasterKey, Method};
+
+use super::reader::read_key_envelope;
+use crate::error::Error;
+use crate::fsops::{Access, Pinned};
+use crate::{SysRng, install};
+
+/// The key dictionary, in memory and on the disk.
+#[derive(Debug)]
+pub(super) struct SealedKeys {
+    path: Box<Path>,
+    pinned: Pinned,
+    keys: KeyDictionary,
+    master_key: MasterKey,
+}
+
+impl SealedKeys {
+    /// Takes over a file that was pinned and then read.
+    pub(super) fn open(
+        path: &Path,
+        pinned: Pinned,
+        keys: KeyDictionary,
+        master_key: &MasterKey,
+    ) -> Self {
+        Self {
+            path: path.into(),
+            pinned,
+            keys,
+            master_key: master_key.clone(),
+        }
+    }
+
+    pub(super) fn keys(&self) -> &KeyDictionary {
+        &self.keys
+    }
+
+    pub(super) fn master_key(&self) -> &MasterKey {
+        &self.master_key
+    }
+
+    /// Makes a new data key, durably, and returns its id.
+    pub(super) fn rotate(&mut self, method: Method, now: u64) -> Result<u64, Error> {
+        self.expect_same_kind_of_seal()?;
+        let mut keys = self.keys.duplicate();
+        let id = keys.rotate(method, now, &mut SysRng)?;
+        self.save(keys, self.master_key.clone())?;
+        Ok(id)
+    }
+
+    /// Seals the keys under another master key.
+    pub(super) fn rotate_master_key(&mut self, master_key: &MasterKey) -> Result<(), Error> {
+        self.save(self.keys.duplicate(), master_key.clone())
+    }
+
+    /// The key that a key service wrapped opens `key.dict` by itself, but saved under it, the file would be lost to the service.
+    fn expect_same_kind_of_seal(&self) -> Result<(), Error> {
+        if matches!(self.master_key, MasterKey::Service(_)) {
+            return Ok(());
+        }
+        match read_key_envelope(&self.path)?.sealing().vendor {
+            None => Ok(()),
+            Some(vendor) => Err(Error::Usage(format!(
+                "{}: sealed through the key service {vendor}, which could no longer open it if it was saved under the key given; give that service's master key, or rotate the master key first",
+                self.path.display()
+            ))),
+        }
+    }
+
+    fn save(&mut self, mut keys: KeyDictionary, master_key: MasterKey) -> Result<(), Error> {
+        self.pinned.expect_undisturbed()?;
+        let sealed = seal(&mut keys, &master_key, &self.path)?;
+        let installed = install::write_file(&*self.path, &sealed, true);
+        // Even after a failure, what stands there is ours: the old file, or the new one whose directory could not be synced.
+        self.pinned = Pinned::open(&self.path, Access::Read)?;
+        installed?;
+        self.keys = keys;
+        self.master_key = master_key;
+        Ok(())
+    }
+}
+
+/// The bytes of a `key.dict` that has been opened again: a key service may be willing to wrap and not to unwrap, and found out later, that
+/// would be the loss of everything.
+pub(super) fn seal(
+    keys: &mut KeyDictionary,
+    master_key: &MasterKey,
+    path: &Path,
+) -> Result<Vec<u8>, Error> {
+    let sealed = keys.seal(master_key, &mut SysRng)?;
+    KeyDictionary::open(&sealed, master_key).map_err(Error::data(path))?;
+    Ok(sealed)
+}

@@ -1,0 +1,282 @@
+//! What can go wrong outside of pure computation, each error with the file or key source that it is about.
+//!
+//! [`Error::kind`] sorts errors by what a caller does next; a command line turns it into its exit status.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use stillkey_core::error::Misuse;
+
+/// Everything that fails in this crate.
+///
+/// The message of an error holds the messages of its causes, so [`std::error::Error::source`] has nothing to add. No message holds
+/// key material or plaintext.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file's content, or a key for it, isn't what it should be.
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: stillkey_core::Error,
+    },
+    /// A computation that is about no file failed.
+    Core(stillkey_core::Error),
+    /// The operating system refused something.
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was attempted: `open`, `sync`, …
+        action: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Another process, or another part of this one, is writing in the directory.
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it, as the holder wrote it there.
+        holder: String,
+    },
+    /// A file that must not be there already.
+    AlreadyExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A name that must not have an entry in the file dictionary already.
+    NameTaken {
+        /// The file dictionary.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A directory without dictionaries.
+    NoDictionaries {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Something else stands where a regular file is expected.
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+        /// What stands there: `a symbolic link`, `a directory`, …
+        found: &'static str,
+    },
+    /// The writer no longer knows what `file.dict` holds, and refuses to add to it.
+    Suspended {
+        /// The file dictionary.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A master key could not be had from its source.
+    MasterKeySource {
+        /// The source, as it is written on a command line.
+        source_name: String,
+        /// What was found, what was expected, and what to do.
+        why: String,
+    },
+    /// The caller asked for something impossible.
+    Usage(String),
+}
+
+/// What an [`Error`] means for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The call was wrong; do it differently.
+    Usage,
+    /// Another master key, kind of master key or encryption context is needed.
+    WrongKey,
+    /// Data is damaged, or of a version that this release can't read.
+    Damaged,
+    /// A file, dictionary entry or data key isn't there.
+    NotFound,
+    /// What was to be created is there already.
+    AlreadyExists,
+    /// Another process holds the lock.
+    Locked,
+    /// Input or output failed.
+    Io,
+    /// A master key source or key service could not answer.
+    KeySource,
+}
+
+impl Error {
+    /// What this error means for the caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            // A recorded IV or key of the wrong length is the file's fault, not the caller's.
+            Self::Data {
+                source:
+                    stillkey_core::Error::Misuse(Misuse::IvLength { .. } | Misuse::KeyLength { .. }),
+                ..
+            } => ErrorKind::Damaged,
+            Self::Data { source, .. } | Self::Core(source) => core_kind(source),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Io { .. } | Self::Suspended { .. } | Self::NotAFile { .. } => ErrorKind::Io,
+            Self::Locked { .. } => ErrorKind::Locked,
+            Self::AlreadyExists { .. } | Self::NameTaken { .. } => ErrorKind::AlreadyExists,
+            Self::NoDictionaries { .. } => ErrorKind::NotFound,
+            Self::MasterKeySource { .. } => ErrorKind::KeySource,
+            Self::Usage(_) => ErrorKind::Usage,
+        }
+    }
+
+    /// For `map_err`: a core error about `path`.
+    pub(crate) fn data(path: &Path) -> impl Fn(stillkey_core::Error) -> Self {
+        move |source| match source {
+            // Neither a random number generator nor a key service is a matter of the file.
+            stillkey_core::Error::Unavailable(_) => Self::Core(source),
+            source => Self::Data {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+
+    /// For `map_err`: the system refused `action` on `path`.
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io {
+            path: path.to_owned(),
+            action,
+            source,
+        }
+    }
+}
+
+fn core_kind(error: &stillkey_core::Error) -> ErrorKind {
+    use stillkey_core::Error as Core;
+    match error {
+        Core::WrongMasterKey(_) | Core::OtherMasterKeyKind { .. } | Core::WrongContext => {
+            ErrorKind::WrongKey
+        }
+        Core::NotFound(_) => ErrorKind::NotFound,
+        Core::Misuse(_) => ErrorKind::Usage,
+        Core::Unavailable(_) => ErrorKind::KeySource,
+        // `Damaged`, `Unsupported`, and whatever a later core finds in data.
+        _ => ErrorKind::Damaged,
+    }
+}
+
+impl From<stillkey_core::Error> for Error {
+    fn from(error: stillkey_core::Error) -> Self {
+        Self::Core(error)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Core(source) => source.fmt(f),
+            Self::Io {
+                path,
+                action,
+                source,
+            } => write!(
+                f,
+                "{}: cannot {action}: {source}; {}",
+                path.display(),
+                advice(source)
+            ),
+            Self::Locked { path, holder } => write!(
+                f,
+                "{}: locked by {holder}; wait until it is done, or stop it",
+                path.display()
+            ),
+            Self::AlreadyExists { path } => write!(
+                f,
+                "{}: already exists and is not overwritten; choose another path, or remove it first",
+                path.display()
+            ),
+            Self::NameTaken { path, name } => write!(
+                f,
+                "{}: {name:?} already has an entry; remove that entry first, or choose another name",
+                path.display()
+            ),
+            Self::NoDictionaries { path } => write!(
+                f,
+                "{}: neither key.dict nor a file.dict with entries here; check the directory, or create its dictionaries",
+                path.display()
+            ),
+            Self::NotAFile { path, found } => write!(
+                f,
+                "{}: {found}, expected a regular file; give the path of the file itself",
+                path.display()
+            ),
+            Self::Suspended { path, why } => write!(
+                f,
+                "{}: nothing more is written: {why}; open the directory anew, and restore the file from a backup if that fails",
+                path.display()
+            ),
+            Self::MasterKeySource { source_name, why } => {
+                write!(f, "master key source {source_name}: {why}")
+            }
+            Self::Usage(what) => f.write_str(what),
+        }
+    }
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "check the path",
+        io::ErrorKind::PermissionDenied => "check its owner and permissions",
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::FileTooLarge
+        | io::ErrorKind::WriteZero => "free some space, or raise the quota, and try again",
+        io::ErrorKind::ReadOnlyFilesystem => "choose a place that can be written",
+        _ => "check the disk and the system's log",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stillkey_core::error::{NotFound, Unsupported, WrongMasterKey};
+
+    #[test]
+    fn errors_about_data_name_the_file_and_sort_by_what_to_do() {
+        use stillkey_core::Error as Core;
+        for (source, kind) in [
+            (Core::from(WrongMasterKey::Tag), ErrorKind::WrongKey),
+            (Core::WrongContext, ErrorKind::WrongKey),
+            (Unsupported::Method(9).into(), ErrorKind::Damaged),
+            (NotFound::File("a".into()).into(), ErrorKind::NotFound),
+            (Misuse::IvLength { found: 12 }.into(), ErrorKind::Damaged),
+            (Misuse::NameTooLong { len: 70_000 }.into(), ErrorKind::Usage),
+        ] {
+            let error = Error::data(Path::new("/d/file.dict"))(source);
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().starts_with("/d/file.dict: "), "{error}");
+        }
+        let error = Error::data(Path::new("/d/key.dict"))(Core::Unavailable("timeout".into()));
+        assert_eq!(error.kind(), ErrorKind::KeySource);
+        assert!(
+            !error.to_string().contains("key.dict"),
+            "not the file's fault: {error}"
+        );
+        let error = Error::Core(Misuse::IvLength { found: 12 }.into());
+        assert_eq!(error.kind(), ErrorKind::Usage, "given by the caller");
+    }
+
+    #[test]
+    fn absence_is_kept_apart_from_other_input_and_output_errors() {
+        let error = |kind: io::ErrorKind| Error::io(Path::new("/d/a"), "open")(kind.into());
+        assert_eq!(error(io::ErrorKind::NotFound).kind(), ErrorKind::NotFound);
+        let full = error(io::ErrorKind::StorageFull);
+        assert_eq!(full.kind(), ErrorKind::Io);
+        assert!(
+            full.to_string().starts_with("/d/a: cannot open: "),
+            "{full}"
+        );
+        assert!(full.to_string().ends_with("and try again"));
+    }
+}
