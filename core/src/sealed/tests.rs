@@ -335,6 +335,45 @@ fn an_unreachable_key_service_is_not_a_wrong_key() {
 }
 
 #[test]
+fn a_key_service_that_is_out_of_order_is_worth_a_retry_though_another_recipient_is_damaged() {
+    for keys in [[3, 0], [0, 3]] {
+        let services = keys.map(|key| MasterKey::Service(Arc::new(Xor(key))));
+        let mut object = seal(
+            b"content",
+            &Options::default(),
+            &[MasterKey::Service(Arc::new(Xor(3)))],
+            &context(),
+            &mut TestRng::default(),
+        )
+        .unwrap();
+        let checks_at = header_len(&object) - 68;
+        object[checks_at - 1] ^= 1;
+        let checksum = crc32fast::hash(&object[..checks_at + 32]).to_be_bytes();
+        object[checks_at + 32..][..4].copy_from_slice(&checksum);
+        let error = open(&object, &services, &context()).unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{keys:?}: {error}");
+    }
+}
+
+#[test]
+fn a_key_service_that_gives_a_key_of_another_length_is_named_as_such() {
+    let object = seal(
+        b"content",
+        &Options::default(),
+        &[MasterKey::Service(Arc::new(Xor(3)))],
+        &context(),
+        &mut TestRng::default(),
+    )
+    .unwrap();
+    let error = open(&object, &[MasterKey::Service(Arc::new(Xor(7)))], &context()).unwrap_err();
+    let expected = Finding::UnwrappedKeyLength {
+        expected: 32,
+        found: 7,
+    };
+    assert_eq!(finding(&error), (Part::SealedHeader, expected));
+}
+
+#[test]
 fn objects_that_protect_nothing_or_have_no_opener_are_not_made() {
     let try_seal = |options: &Options, keys: &[MasterKey]| {
         seal(b"", options, keys, &context(), &mut TestRng::default()).unwrap_err()
@@ -376,7 +415,7 @@ fn errors_say_what_to_do_next() {
     );
 }
 
-/// A key service that "wraps" by XOR; number 0 is out of order.
+/// A key service that "wraps" by XOR; number 0 is out of order, number 7 gives 7 bytes.
 #[derive(Debug)]
 struct Xor(u8);
 
@@ -405,6 +444,9 @@ impl KeyService for Xor {
     fn unwrap(&self, wrapped: &WrappedKey, _: &EncryptionContext) -> Result<SecretBytes, Error> {
         if self.0 == 0 {
             return Err(Error::Unavailable("the key service did not answer".into()));
+        }
+        if self.0 == 7 {
+            return Ok(SecretBytes::new(vec![7; 7]));
         }
         if wrapped.reference != self.0.to_string() {
             return Err(WrongMasterKey::Refused("not mine".into()).into());
