@@ -47,7 +47,9 @@ fn opened(object: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i * 7 + i / 251).to_le_bytes()[0]).collect()
+    (0..len)
+        .map(|i| (i * 7 + i / 251).to_le_bytes()[0])
+        .collect()
 }
 
 fn header_len(object: &[u8]) -> usize {
@@ -220,7 +222,45 @@ fn no_body_has_a_length_that_was_cut_inside_a_chunk() {
         "an empty last chunk after others is never written"
     );
     assert_eq!(lengths(SEALED_CHUNK + 17), Some((2, CHUNK as u64 + 1)));
-    assert!(chunks.layout(u64::MAX).is_err());
+    let too_many = (1 << 32) * SEALED_CHUNK as u64 + 17;
+    for len in [too_many, u64::MAX] {
+        let error = chunks.layout(len).unwrap_err();
+        assert_eq!(finding(&error).1, Finding::Extended, "{len}");
+    }
+}
+
+#[test]
+fn an_empty_last_chunk_after_others_is_neither_made_nor_opened() {
+    let object = sealed(Suite::Aes256Gcm, &[]);
+    let header = Header::parse(&object).unwrap();
+    let Body::Chunked(chunks) = header.open(&[raw(1)], &context(), &Portable).unwrap() else {
+        panic!()
+    };
+    let expected = Misuse::ChunkLength {
+        expected: CHUNK,
+        found: 0,
+    };
+    assert_eq!(
+        chunks.seal(1, true, &[], &mut Vec::new()),
+        Err(expected.into())
+    );
+    let error = chunks.open(1, true, &[0; 16], &mut Vec::new()).unwrap_err();
+    assert_eq!(finding(&error), (Part::Chunk(1), Finding::Truncated));
+}
+
+#[test]
+fn a_failed_opener_stays_failed() {
+    let mut object = sealed(Suite::Aes256Gcm, &pattern(CHUNK));
+    object.push(0);
+    let header = Header::parse(&object).unwrap();
+    let mut opener = Opener::new(header.open(&[raw(1)], &context(), &Portable).unwrap());
+    let body = &object[header.as_bytes().len()..];
+    let mut out = Vec::new();
+    let error = opener.push(body, &mut out).unwrap_err();
+    assert_eq!(finding(&error), (Part::Chunk(0), Finding::Extended));
+    assert_eq!(opener.push(b"", &mut out), Err(error.clone()));
+    assert_eq!(opener.finish(&mut out), Err(error));
+    assert_eq!(out, b"");
 }
 
 #[test]
