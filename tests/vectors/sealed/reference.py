@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Sealed objects, version 1, read and written from core/FORMAT.md alone (master keys of provider 1 only).
 
-Written from the specification before its author had seen the library's code; then it made the same bytes. It is here to be read
-next to the specification; it keeps everything in memory, compares in variable time and wipes nothing: not for real keys.
+Written from the specification before its author had seen the library's code; only the order of the random draws and that of the
+verdicts were settled after. It is here to be read next to the specification; it keeps everything in memory, compares in variable
+time and wipes nothing: not for real keys.
 
     python3 reference.py OBJECT MASTER_KEY_HEX [KEY=VALUE ...]      writes the plaintext to standard output
 """
