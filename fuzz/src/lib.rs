@@ -4,6 +4,7 @@
 use core::convert::Infallible;
 
 use rand_core::{TryCryptoRng, TryRng};
+use stillkey_core::sealed::Header;
 
 const HEADER: usize = 16;
 const RECORD_HEADER: usize = 9;
@@ -33,6 +34,18 @@ pub fn with_right_checksums(bytes: &[u8]) -> Vec<u8> {
         records = next;
     }
     file
+}
+
+/// The sealed object that `bytes` would be if its header's checksum were right.
+pub fn with_right_sealed_checksum(bytes: &[u8]) -> Vec<u8> {
+    let mut object = bytes.to_vec();
+    if let Ok(len) = Header::len_of(bytes)
+        && let Some(header) = object.get_mut(..len)
+    {
+        let (checked, rest) = header.split_at_mut(len - 36);
+        rest[..4].copy_from_slice(&crc32fast::hash(checked).to_be_bytes());
+    }
+    object
 }
 
 /// Counts up: runs can be repeated.

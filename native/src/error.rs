@@ -243,9 +243,10 @@ fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "check the path",
         io::ErrorKind::PermissionDenied => "check its owner and permissions",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "free some space and try again"
-        }
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::FileTooLarge
+        | io::ErrorKind::WriteZero => "free some space, or raise the quota, and try again",
         io::ErrorKind::ReadOnlyFilesystem => "choose a place that can be written",
         _ => "check the disk and the system's log",
     }
@@ -291,6 +292,6 @@ mod tests {
             full.to_string().starts_with("/d/a: cannot open: "),
             "{full}"
         );
-        assert!(full.to_string().ends_with("free some space and try again"));
+        assert!(full.to_string().ends_with("and try again"));
     }
 }

@@ -161,7 +161,13 @@ pub(crate) fn append(mut file: &File, bytes: &[u8], path: &Path) -> Result<(), E
     });
     match written.map_err(Error::io(path, "append"))? {
         written if written == bytes.len() => Ok(()),
-        _ => Err(Error::io(path, "append")(io::ErrorKind::WriteZero.into())),
+        written => {
+            let only = format!("only {written} of {} bytes were written", bytes.len());
+            Err(Error::io(path, "append")(io::Error::new(
+                io::ErrorKind::WriteZero,
+                only,
+            )))
+        }
     }
 }
 

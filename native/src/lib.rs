@@ -70,7 +70,10 @@ mod testing;
 
 #[cfg(feature = "config")]
 pub use config::TikvConfig;
-pub use dictionaries::{Dictionaries, DictionaryWriter, FileKey};
+pub use dictionaries::{
+    Dictionaries, DictionaryWriter, FileKey, read_file_dictionary, read_key_dictionary,
+    read_key_envelope,
+};
 pub use error::{Error, ErrorKind};
 pub use file::{EncryptedFile, EncryptedReader, EncryptedWriter};
 pub use getrandom::SysRng;

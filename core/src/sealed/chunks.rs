@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use inout::InOutBuf;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::cipher::AeadKernel;
 use crate::error::{Damage, Error, Finding, Misuse, Part};
@@ -24,6 +24,9 @@ pub struct Chunks {
     /// Where the body starts in the file, for error messages.
     body_at: u64,
 }
+
+/// Chunk numbers have 32 bits.
+const MORE_THAN_ALL: u64 = (1 << 32) + 1;
 
 /// How a body of a given length divides into chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +69,7 @@ impl Chunks {
     /// How a body of `body_len` bytes divides.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when no body has that length: it was cut inside a chunk.
+    /// [`Error::Damaged`] when no body has that length: it was cut inside a chunk, or is longer than 2^32 chunks.
     pub fn layout(&self, body_len: u64) -> Result<Layout, Error> {
         let sealed = self.sealed_chunk_size() as u64;
         let (whole, rest) = (body_len / sealed, body_len % sealed);
@@ -78,8 +81,12 @@ impl Chunks {
         } else {
             rest != 0 && rest <= overhead
         };
-        if cut || chunks > 1 << 32 {
-            return Err(self.damaged(chunks.saturating_sub(1), Finding::Truncated));
+        let finding = match chunks {
+            MORE_THAN_ALL.. => Some(Finding::Extended),
+            _ => cut.then_some(Finding::Truncated),
+        };
+        if let Some(finding) = finding {
+            return Err(self.damaged(chunks.saturating_sub(1), finding));
         }
         Ok(Layout {
             chunks,
@@ -87,7 +94,8 @@ impl Chunks {
         })
     }
 
-    /// Seals chunk `number` and appends it to `out`. Every chunk but the last is exactly [`Chunks::chunk_size`] long.
+    /// Seals chunk `number` and appends it to `out`. Every chunk but the last is exactly [`Chunks::chunk_size`] long; the last one
+    /// is empty only if it is the only one.
     ///
     /// # Errors
     /// [`Misuse::ChunkLength`], [`Misuse::TooManyChunks`].
@@ -98,7 +106,9 @@ impl Chunks {
         plaintext: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        if plaintext.len() > self.chunk_size || (!last && plaintext.len() != self.chunk_size) {
+        let (len, whole) = (plaintext.len(), self.chunk_size);
+        let fits = len == whole || last && len < whole && !is_empty_tail(number, len);
+        if !fits {
             return Err(Misuse::ChunkLength {
                 expected: self.chunk_size,
                 found: plaintext.len(),
@@ -129,11 +139,19 @@ impl Chunks {
         sealed: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
+        if sealed
+            .len()
+            .checked_sub(TAG_LEN)
+            .is_none_or(|len| is_empty_tail(number, len))
+        {
+            return Err(self.damaged(number, Finding::Truncated));
+        }
         match self.try_open(number, last, sealed, out)? {
             true => Ok(()),
             false => {
                 // The same chunk under the other flag: where it opens, the object ends in the wrong place.
-                let misplaced = self.try_open(number, !last, sealed, &mut Vec::new())?;
+                let mut unwanted = Zeroizing::new(Vec::with_capacity(sealed.len()));
+                let misplaced = self.try_open(number, !last, sealed, &mut unwanted)?;
                 Err(self.damaged(
                     number,
                     match (misplaced, last) {
@@ -195,6 +213,11 @@ impl Chunks {
         }
         .into()
     }
+}
+
+/// A chunk without plaintext behind others: it would give one plaintext two bodies, so there is none.
+fn is_empty_tail(number: u64, plaintext_len: usize) -> bool {
+    number > 0 && plaintext_len == 0
 }
 
 impl fmt::Debug for Chunks {

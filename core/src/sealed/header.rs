@@ -292,6 +292,10 @@ impl Header {
                     _ => continue,
                 };
                 let data_key = unwrapped.and_then(|kek| {
+                    if kek.len() != keys::LEN {
+                        let (expected, found) = (keys::LEN, kek.len());
+                        return Err(damaged(0, Finding::UnwrappedKeyLength { expected, found }));
+                    }
                     keys::open_data_key(
                         &kek,
                         &recipient.sealed_data_key,
@@ -302,7 +306,12 @@ impl Header {
                 match data_key {
                     Ok(data_key) => return Ok(data_key),
                     Err(Error::WrongMasterKey(_)) => {}
-                    Err(error) => failure = Some(error),
+                    // A retry may still open the object: that outweighs damage.
+                    Err(error) => {
+                        if !matches!(failure, Some(Error::Unavailable(_))) {
+                            failure = Some(error);
+                        }
+                    }
                 }
             }
         }

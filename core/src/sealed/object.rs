@@ -81,6 +81,8 @@ struct Pieces {
     /// At most one whole chunk: whether it is the last is known only when more follows or the end is declared.
     pending: Zeroizing<Vec<u8>>,
     next_chunk: u64,
+    /// The first failure, which every later call repeats: what comes behind it is not to be trusted.
+    failed: Option<Error>,
 }
 
 impl Pieces {
@@ -93,11 +95,27 @@ impl Pieces {
             body,
             pending: Zeroizing::new(Vec::with_capacity(capacity)),
             next_chunk: 0,
+            failed: None,
         }
     }
 
     /// Takes bytes in and works on every chunk that more bytes follow.
     fn push(
+        &mut self,
+        bytes: &[u8],
+        piece_len: impl Fn(&Chunks) -> usize,
+        work: impl Fn(&Chunks, u64, bool, &[u8], &mut Vec<u8>) -> Result<(), Error>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let result = self.try_push(bytes, piece_len, work, out);
+        self.failed = result.clone().err();
+        result
+    }
+
+    fn try_push(
         &mut self,
         mut bytes: &[u8],
         piece_len: impl Fn(&Chunks) -> usize,
@@ -133,6 +151,9 @@ impl Pieces {
         work: impl Fn(&Chunks, u64, bool, &[u8], &mut Vec<u8>) -> Result<(), Error>,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
         match &self.body {
             Body::Stream(_) => Ok(()),
             Body::Chunked(chunks) => work(chunks, self.next_chunk, true, &self.pending, out),
@@ -185,7 +206,7 @@ impl Opener {
     /// Takes bytes of the body in and appends plaintext to `out`.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for a chunk that was changed, moved, or followed by what doesn't belong there.
+    /// [`Error::Damaged`] for a chunk that was changed, moved, or followed by what doesn't belong there. Every later call says so again.
     pub fn push(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         self.0
             .push(body, Chunks::sealed_chunk_size, Chunks::open, out)

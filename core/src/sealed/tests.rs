@@ -222,7 +222,45 @@ fn no_body_has_a_length_that_was_cut_inside_a_chunk() {
         "an empty last chunk after others is never written"
     );
     assert_eq!(lengths(SEALED_CHUNK + 17), Some((2, CHUNK as u64 + 1)));
-    assert!(chunks.layout(u64::MAX).is_err());
+    let too_many = (1 << 32) * SEALED_CHUNK as u64 + 17;
+    for len in [too_many, u64::MAX] {
+        let error = chunks.layout(len).unwrap_err();
+        assert_eq!(finding(&error).1, Finding::Extended, "{len}");
+    }
+}
+
+#[test]
+fn an_empty_last_chunk_after_others_is_neither_made_nor_opened() {
+    let object = sealed(Suite::Aes256Gcm, &[]);
+    let header = Header::parse(&object).unwrap();
+    let Body::Chunked(chunks) = header.open(&[raw(1)], &context(), &Portable).unwrap() else {
+        panic!()
+    };
+    let expected = Misuse::ChunkLength {
+        expected: CHUNK,
+        found: 0,
+    };
+    assert_eq!(
+        chunks.seal(1, true, &[], &mut Vec::new()),
+        Err(expected.into())
+    );
+    let error = chunks.open(1, true, &[0; 16], &mut Vec::new()).unwrap_err();
+    assert_eq!(finding(&error), (Part::Chunk(1), Finding::Truncated));
+}
+
+#[test]
+fn a_failed_opener_stays_failed() {
+    let mut object = sealed(Suite::Aes256Gcm, &pattern(CHUNK));
+    object.push(0);
+    let header = Header::parse(&object).unwrap();
+    let mut opener = Opener::new(header.open(&[raw(1)], &context(), &Portable).unwrap());
+    let body = &object[header.as_bytes().len()..];
+    let mut out = Vec::new();
+    let error = opener.push(body, &mut out).unwrap_err();
+    assert_eq!(finding(&error), (Part::Chunk(0), Finding::Extended));
+    assert_eq!(opener.push(b"", &mut out), Err(error.clone()));
+    assert_eq!(opener.finish(&mut out), Err(error));
+    assert_eq!(out, b"");
 }
 
 #[test]
@@ -337,6 +375,45 @@ fn an_unreachable_key_service_is_not_a_wrong_key() {
 }
 
 #[test]
+fn a_key_service_that_is_out_of_order_is_worth_a_retry_though_another_recipient_is_damaged() {
+    for keys in [[3, 0], [0, 3]] {
+        let services = keys.map(|key| MasterKey::Service(Arc::new(Xor(key))));
+        let mut object = seal(
+            b"content",
+            &Options::default(),
+            &[MasterKey::Service(Arc::new(Xor(3)))],
+            &context(),
+            &mut TestRng::default(),
+        )
+        .unwrap();
+        let checks_at = header_len(&object) - 68;
+        object[checks_at - 1] ^= 1;
+        let checksum = crc32fast::hash(&object[..checks_at + 32]).to_be_bytes();
+        object[checks_at + 32..][..4].copy_from_slice(&checksum);
+        let error = open(&object, &services, &context()).unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{keys:?}: {error}");
+    }
+}
+
+#[test]
+fn a_key_service_that_gives_a_key_of_another_length_is_named_as_such() {
+    let object = seal(
+        b"content",
+        &Options::default(),
+        &[MasterKey::Service(Arc::new(Xor(3)))],
+        &context(),
+        &mut TestRng::default(),
+    )
+    .unwrap();
+    let error = open(&object, &[MasterKey::Service(Arc::new(Xor(7)))], &context()).unwrap_err();
+    let expected = Finding::UnwrappedKeyLength {
+        expected: 32,
+        found: 7,
+    };
+    assert_eq!(finding(&error), (Part::SealedHeader, expected));
+}
+
+#[test]
 fn objects_that_protect_nothing_or_have_no_opener_are_not_made() {
     let try_seal = |options: &Options, keys: &[MasterKey]| {
         seal(b"", options, keys, &context(), &mut TestRng::default()).unwrap_err()
@@ -378,7 +455,7 @@ fn errors_say_what_to_do_next() {
     );
 }
 
-/// A key service that "wraps" by XOR; number 0 is out of order.
+/// A key service that "wraps" by XOR; number 0 is out of order, number 7 gives 7 bytes.
 #[derive(Debug)]
 struct Xor(u8);
 
@@ -407,6 +484,9 @@ impl KeyService for Xor {
     fn unwrap(&self, wrapped: &WrappedKey, _: &EncryptionContext) -> Result<SecretBytes, Error> {
         if self.0 == 0 {
             return Err(Error::Unavailable("the key service did not answer".into()));
+        }
+        if self.0 == 7 {
+            return Ok(SecretBytes::new(vec![7; 7]));
         }
         if wrapped.reference != self.0.to_string() {
             return Err(WrongMasterKey::Refused("not mine".into()).into());

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use stillkey_core::{FileDictionary, FileLog, Reading, Record, Recovered, Verdict, Version, Write};
 
-use super::reader::read_files;
+use super::reader::read_file_dictionary;
 use crate::error::Error;
 use crate::fsops::{self, Access, Pinned};
 use crate::install;
@@ -148,7 +148,7 @@ impl Journal {
         fsops::truncate(&self.pinned.file, self.pinned.good.len, &self.path)?;
         self.sync()?;
         self.pinned.expect_undisturbed()?;
-        let read = read_files(&self.path, Reading::Strict)?;
+        let read = read_file_dictionary(&self.path, Reading::Strict)?;
         if read.verdict != Verdict::Complete || read.dictionary != *self.dictionary() {
             return Err(Error::Suspended {
                 path: self.path.to_path_buf(),

@@ -19,7 +19,7 @@ use stillkey_core::{
 
 use crate::error::Error;
 
-pub use reader::Dictionaries;
+pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
 pub use writer::DictionaryWriter;
 
 const KEY_DICT: &str = "key.dict";

@@ -5,7 +5,9 @@
 
 use std::path::Path;
 
-use stillkey_core::{FileDictionary, KeyDictionary, MasterKey, Reading, Recovered, Verdict};
+use stillkey_core::{
+    Envelope, FileDictionary, KeyDictionary, MasterKey, Reading, Recovered, Verdict,
+};
 use zeroize::Zeroizing;
 
 use super::{FileKey, Layout};
@@ -51,13 +53,13 @@ impl Dictionaries {
     ) -> Result<Self, Error> {
         let layout = Layout::new(directory.as_ref());
         // Files first: keys only ever become more, so every key that these files name is in the key dictionary read after them.
-        let files = read_files(&layout.file_dict, reading);
-        let keys = read_keys(&layout.key_dict, master_key);
+        let files = read_file_dictionary(&layout.file_dict, reading);
+        let keys = read_key_dictionary(&layout.key_dict, master_key);
         let (files, keys) = match (files, keys) {
             (Ok(files), Ok(keys)) => (files, keys),
             // A first start may have made both between the two reads.
             (Err(error), Ok(keys)) if error.kind() == ErrorKind::NotFound => {
-                (read_files(&layout.file_dict, reading)?, keys)
+                (read_file_dictionary(&layout.file_dict, reading)?, keys)
             }
             (Err(error), Ok(_)) => return Err(error),
             (Ok(files), Err(error)) if error.kind() == ErrorKind::NotFound && is_unused(&files) => {
@@ -132,11 +134,33 @@ pub(super) fn is_unused(files: &Recovered) -> bool {
     files.dictionary.is_empty() && !matches!(files.verdict, Verdict::Corrupt { .. })
 }
 
-fn read_keys(path: &Path, master_key: &MasterKey) -> Result<KeyDictionary, Error> {
+/// Reads the `key.dict` at `path`, wherever it is.
+///
+/// # Errors
+/// [`Error::Data`], [`Error::NotAFile`], [`Error::Io`], as [`Dictionaries::read`]; [`Error::Core`] when a key service fails.
+pub fn read_key_dictionary(
+    path: impl AsRef<Path>,
+    master_key: &MasterKey,
+) -> Result<KeyDictionary, Error> {
+    let path = path.as_ref();
     KeyDictionary::open(&fsops::read(path)?, master_key).map_err(Error::data(path))
 }
 
-pub(super) fn read_files(path: &Path, reading: Reading) -> Result<Recovered, Error> {
+/// Reads the envelope of the `key.dict` at `path`: how it is sealed can be told without a master key.
+///
+/// # Errors
+/// [`Error::Data`], [`Error::NotAFile`], [`Error::Io`].
+pub fn read_key_envelope(path: impl AsRef<Path>) -> Result<Envelope, Error> {
+    let path = path.as_ref();
+    KeyDictionary::envelope(&fsops::read(path)?).map_err(Error::data(path))
+}
+
+/// Reads the `file.dict` at `path`, wherever it is; it takes no master key. Damage in its log is a verdict, not an error.
+///
+/// # Errors
+/// [`Error::Data`] when header or content can't be read; [`Error::NotAFile`], [`Error::Io`].
+pub fn read_file_dictionary(path: impl AsRef<Path>, reading: Reading) -> Result<Recovered, Error> {
+    let path = path.as_ref();
     let mut before: Option<Zeroizing<Vec<u8>>> = None;
     let mut attempts = 0..ATTEMPTS;
     loop {

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use stillkey_core::{KeyDictionary, MasterKey, Method};
 
+use super::reader::read_key_envelope;
 use crate::error::Error;
-use crate::fsops::{self, Access, Pinned};
+use crate::fsops::{Access, Pinned};
 use crate::{SysRng, install};
 
 /// The key dictionary, in memory and on the disk.
@@ -60,8 +61,7 @@ impl SealedKeys {
         if matches!(self.master_key, MasterKey::Service(_)) {
             return Ok(());
         }
-        let envelope = KeyDictionary::envelope(&fsops::read(&self.path)?);
-        match envelope.map_err(Error::data(&self.path))?.sealing().vendor {
+        match read_key_envelope(&self.path)?.sealing().vendor {
             None => Ok(()),
             Some(vendor) => Err(Error::Usage(format!(
                 "{}: sealed through the key service {vendor}, which could no longer open it if it was saved under the key given; give that service's master key, or rotate the master key first",

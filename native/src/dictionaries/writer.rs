@@ -10,7 +10,7 @@ use stillkey_core::{
 
 use super::journal::Journal;
 use super::lock::Lock;
-use super::reader::{Dictionaries, is_unused, read_files};
+use super::reader::{Dictionaries, is_unused, read_file_dictionary};
 use super::sealed_keys::{self, SealedKeys};
 use super::{FileKey, Layout};
 use crate::error::{Error, ErrorKind};
@@ -86,7 +86,7 @@ impl DictionaryWriter {
         }
         let pinned_keys = Pinned::open(&layout.key_dict, Access::Read)?;
         let pinned_files = Pinned::open(&layout.file_dict, Access::Append)?;
-        let recovered = read_files(&layout.file_dict, Reading::Strict)?;
+        let recovered = read_file_dictionary(&layout.file_dict, Reading::Strict)?;
         Ok(Self {
             sealed_keys: SealedKeys::open(&layout.key_dict, pinned_keys, keys, master_key),
             journal: Journal::open(&layout.file_dict, pinned_files, recovered)?,
@@ -121,6 +121,10 @@ impl DictionaryWriter {
         dictionaries.files()?;
         let (pinned_keys, pinned_files) = (pinned_keys?, pinned_files?);
         lock.sign()?;
+        // A writer that crashed may have left what we have just read in the page cache only; files that build on it must not outlive it.
+        fsops::sync(&pinned_keys.file, &layout.key_dict)?;
+        fsops::sync(&pinned_files.file, &layout.file_dict)?;
+        fsops::sync_parent(&layout.file_dict)?;
         let (keys, recovered) = dictionaries.into_parts();
         let journal = Journal::open(&layout.file_dict, pinned_files, recovered)?;
         layout.remove_leftovers()?;
@@ -315,7 +319,7 @@ impl Layout {
                 path: self.key_dict.clone(),
             });
         }
-        match read_files(&self.file_dict, Reading::Strict) {
+        match read_file_dictionary(&self.file_dict, Reading::Strict) {
             Ok(files) if is_unused(&files) => Ok(()),
             Ok(_) => Err(Error::AlreadyExists {
                 path: self.file_dict.clone(),

@@ -200,3 +200,14 @@ fn a_key_dictionary_replaced_by_another_program_is_not_overwritten() {
     assert!(matches!(error, Error::Suspended { .. }), "{error}");
     assert_eq!(snapshot(directory.path()), before);
 }
+
+#[test]
+fn what_a_crashed_writer_left_is_made_durable_before_anything_builds_on_it() {
+    let directory = directory_with(&["a"]);
+    for op in [Op::Sync, Op::SyncDirectory] {
+        fault::fail_next(op);
+        let error = DictionaryWriter::open(&directory, &master_key(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+    }
+    open(&directory);
+}

@@ -13,7 +13,10 @@ use stillkey_core::{
 };
 use tempfile::TempDir;
 
-use super::{Dictionaries, DictionaryWriter, FILE_DICT, KEY_DICT, LOCK};
+use super::{
+    Dictionaries, DictionaryWriter, FILE_DICT, KEY_DICT, LOCK, read_file_dictionary,
+    read_key_dictionary, read_key_envelope,
+};
 use crate::error::{Error, ErrorKind};
 use crate::testing::{master_key, snapshot};
 
@@ -527,6 +530,25 @@ fn the_key_that_a_service_wrapped_reads_but_doesnt_take_its_place() {
     assert!(error.to_string().contains("key service TEST"), "{error}");
     writer.rotate_master_key(&master_key(1)).unwrap();
     writer.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
+}
+
+#[test]
+fn each_dictionary_can_be_read_by_itself() {
+    let directory = directory_with(&["a"]);
+    let (keys, files) = (
+        directory.path().join(KEY_DICT),
+        directory.path().join(FILE_DICT),
+    );
+    let sealing = read_key_envelope(&keys).unwrap().sealing();
+    assert_eq!(sealing.method.as_deref(), Some("aes256-gcm"));
+    assert_eq!(read_key_dictionary(&keys, &master_key(1)).unwrap().len(), 1);
+    let recovered = read_file_dictionary(&files, Reading::Tikv).unwrap();
+    assert_eq!(
+        (recovered.records, recovered.verdict),
+        (1, Verdict::Complete)
+    );
+    let error = read_file_dictionary(&keys, Reading::Strict).unwrap_err();
+    assert!(error.to_string().contains("key.dict: "), "{error}");
 }
 
 #[test]
