@@ -7,16 +7,13 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use aes::Aes256;
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::aead::consts::{U12, U16};
-use aes_gcm::{AesGcm, KeyInit};
 use rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
 use crate::context::EncryptionContext;
-use crate::error::{Damage, Error, Finding, Part, Unsupported, WrongMasterKey};
+use crate::error::{Damage, Error, Finding, Misuse, Part, Unsupported, WrongMasterKey};
 use crate::format::protobuf::{self, Fields, Message, ProtoError, Sink, UnknownFields};
+use crate::gcm::{self, GcmError};
 use crate::master::{MasterKey, WrappedKey};
 use crate::secret::SecretBytes;
 
@@ -97,13 +94,10 @@ impl Envelope {
         payload: &SecretBytes,
         rng: &mut R,
     ) -> Result<(), Error> {
-        let iv: [u8; 12] = crate::random::array(rng)?;
+        let iv = crate::random::array(rng)?;
         let mut content = payload.danger_bytes().to_vec();
-        let cipher = AesGcm::<Aes256, U12>::new_from_slice(key.danger_bytes())
-            .map_err(|_| key_length(key.len()))?;
-        let tag = cipher
-            .encrypt_inout_detached(&iv.into(), &[], content.as_mut_slice().into())
-            .map_err(|_| Error::Misuse(crate::error::Misuse::FieldTooLong("the payload")))?;
+        let tag =
+            gcm::seal(key, &iv, &[], &mut content).map_err(|error| gcm_error(error, key, &iv))?;
         self.metadata
             .insert(METHOD.to_owned(), METHOD_AES256_GCM.to_vec());
         self.metadata.insert(IV.to_owned(), iv.to_vec());
@@ -156,28 +150,12 @@ impl Envelope {
 
     fn open_under(&self, key: &SecretBytes) -> Result<SecretBytes, Error> {
         let (iv, tag) = (self.metadata(IV)?, self.metadata(TAG)?);
-        let wrong_length = |name, expected, found: &[u8]| {
-            damaged(Finding::MetadataLength {
-                name,
-                expected,
-                found: found.len(),
-            })
-        };
-        let tag: &[u8; 16] = tag.try_into().map_err(|_| wrong_length(TAG, "16", tag))?;
+        let tag = tag
+            .try_into()
+            .map_err(|_| metadata_length(TAG, "16", tag))?;
         let mut payload = SecretBytes::copied(&self.content);
-        let data = payload.bytes_mut();
-        let opened = if let Ok(iv) = <&[u8; 12]>::try_from(iv) {
-            AesGcm::<Aes256, U12>::new_from_slice(key.danger_bytes())
-                .map_err(|_| key_length(key.len()))?
-                .decrypt_inout_detached(iv.into(), &[], data.into(), tag.into())
-        } else if let Ok(iv) = <&[u8; 16]>::try_from(iv) {
-            AesGcm::<Aes256, U16>::new_from_slice(key.danger_bytes())
-                .map_err(|_| key_length(key.len()))?
-                .decrypt_inout_detached(iv.into(), &[], data.into(), tag.into())
-        } else {
-            return Err(wrong_length(IV, "12 or 16", iv));
-        };
-        opened.map_err(|_| WrongMasterKey::Tag)?;
+        gcm::open(key, iv, &[], payload.bytes_mut(), tag)
+            .map_err(|error| gcm_error(error, key, iv))?;
         Ok(payload)
     }
 
@@ -234,11 +212,24 @@ fn damaged(finding: Finding) -> Error {
     .into()
 }
 
-fn key_length(found: usize) -> Error {
-    damaged(Finding::UnwrappedKeyLength {
-        expected: KEY_LEN,
-        found,
+fn metadata_length(name: &'static str, expected: &'static str, found: &[u8]) -> Error {
+    damaged(Finding::MetadataLength {
+        name,
+        expected,
+        found: found.len(),
     })
+}
+
+fn gcm_error(error: GcmError, key: &SecretBytes, iv: &[u8]) -> Error {
+    match error {
+        GcmError::KeyLength => damaged(Finding::UnwrappedKeyLength {
+            expected: KEY_LEN,
+            found: key.len(),
+        }),
+        GcmError::NonceLength => metadata_length(IV, "12 or 16", iv),
+        GcmError::MessageLength => Misuse::FieldTooLong("the payload").into(),
+        GcmError::Tag => WrongMasterKey::Tag.into(),
+    }
 }
 
 fn other_kind(expected: &str, found: &[u8]) -> Error {

@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::method::Method;
+use crate::sealed::Suite;
 
 /// Everything that fails in this crate.
 ///
@@ -208,6 +209,8 @@ pub enum NotFound {
 pub enum Misuse {
     /// No method has this name.
     UnknownMethod(String),
+    /// No suite of sealed objects has this name.
+    UnknownSuite(String),
     /// A key that doesn't fit its method.
     KeyLength {
         /// The method.
@@ -455,10 +458,8 @@ impl fmt::Display for NotFound {
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownMethod(name) => {
-                write!(f, "no encryption method {name:?}; use one of")?;
-                Method::ALL.iter().enumerate().try_for_each(|(i, method)| write!(f, "{} {method}", if i == 0 { "" } else { "," }))
-            }
+            Self::UnknownMethod(name) => write_choices(f, "encryption method", name, Method::ALL.map(Method::name)),
+            Self::UnknownSuite(name) => write_choices(f, "suite", name, Suite::ALL.map(Suite::name)),
             Self::KeyLength { method, expected, found } => write!(f, "{method} takes a key of {expected} bytes, not {found}; check which method the key was made for"),
             Self::MasterKeyLength { found } => write!(f, "a master key has 32 bytes, not {found}; make one with 'stillkey keygen'"),
             Self::IvLength { found } => write!(f, "an initialization vector for data has 16 bytes, not {found}; the entry can't be used"),
@@ -478,6 +479,15 @@ impl fmt::Display for Misuse {
             Self::FieldTooLong(what) => write!(f, "{what} is too long for its length field; use a shorter one"),
         }
     }
+}
+
+fn write_choices<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    kind: &str,
+    found: &str,
+    choices: [&str; N],
+) -> fmt::Result {
+    write!(f, "no {kind} {found:?}; use one of {}", choices.join(", "))
 }
 
 macro_rules! into_error {

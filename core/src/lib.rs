@@ -3,6 +3,7 @@
 //! - [`CtrStream`] encrypts and decrypts a file from any byte on: AES-128/192/256-CTR and SM4-CTR.
 //! - [`KeyDictionary`] and [`FileDictionary`] are the `key.dict` and `file.dict` of TiKV and TiFlash, bit for bit.
 //! - [`Envelope`] seals a key dictionary under a [`MasterKey`].
+//! - [`sealed`] makes self-describing objects out of single files.
 //! - [`CipherProvider`] is where faster ciphers plug in.
 //!
 //! What each file read from a directory needs, from its dictionaries to its plaintext:
@@ -48,10 +49,12 @@ mod dict;
 mod envelope;
 pub mod error;
 mod format;
+mod gcm;
 mod iv;
 mod master;
 mod method;
 mod random;
+pub mod sealed;
 mod secret;
 mod stream;
 #[cfg(test)]

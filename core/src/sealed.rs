@@ -1,0 +1,17 @@
+//! Sealed objects: one self-describing file, opened by any of several master keys. `core/FORMAT.md` is the specification.
+//!
+//! The body is either a counter-mode stream (same length as the plaintext, seekable to the byte, *without integrity*) or a sequence of
+//! authenticated chunks (seekable by chunk; truncation, reordering, duplication and extension are detected).
+
+mod chunks;
+mod header;
+mod keys;
+mod object;
+mod suite;
+#[cfg(test)]
+mod tests;
+
+pub use chunks::{Chunks, Layout};
+pub use header::{Header, Options, Recipient};
+pub use object::{Body, Opener, Sealer, open, seal};
+pub use suite::{Suite, SuiteBody};

@@ -1,0 +1,416 @@
+//! What sealed objects promise, tried on every suite.
+
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::cipher::Portable;
+use crate::context::EncryptionContext;
+use crate::error::{Damage, Error, Finding, Misuse, Part, Unsupported, WrongMasterKey};
+use crate::master::{KeyService, MasterKey, RawMasterKey, WrappedKey};
+use crate::secret::SecretBytes;
+use crate::testing::TestRng;
+
+const CHUNK: usize = 4096;
+const SEALED_CHUNK: usize = CHUNK + Chunks::OVERHEAD;
+
+fn raw(byte: u8) -> MasterKey {
+    MasterKey::Raw(RawMasterKey::new(SecretBytes::new(vec![byte; 32])).unwrap())
+}
+
+fn options(suite: Suite) -> Options {
+    Options {
+        suite,
+        chunk_exponent: 12,
+    }
+}
+
+fn context() -> EncryptionContext {
+    [("tenant", "7")].into_iter().collect()
+}
+
+fn sealed(suite: Suite, plaintext: &[u8]) -> Vec<u8> {
+    seal(
+        plaintext,
+        &options(suite),
+        &[raw(1)],
+        &context(),
+        &mut TestRng::default(),
+    )
+    .unwrap()
+}
+
+fn opened(object: &[u8]) -> Result<Vec<u8>, Error> {
+    open(object, &[raw(1)], &context()).map(|plaintext| plaintext.to_vec())
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 + i / 251).to_le_bytes()[0]).collect()
+}
+
+fn header_len(object: &[u8]) -> usize {
+    Header::len_of(object).unwrap()
+}
+
+fn finding(error: &Error) -> (Part, Finding) {
+    match error {
+        Error::Damaged(Damage { part, finding, .. }) => (*part, finding.clone()),
+        other => panic!("not damage: {other:?}"),
+    }
+}
+
+#[test]
+fn every_length_comes_back_in_every_suite() {
+    for suite in Suite::ALL {
+        for len in [
+            0,
+            1,
+            15,
+            16,
+            17,
+            CHUNK - 1,
+            CHUNK,
+            CHUNK + 1,
+            2 * CHUNK - 1,
+            2 * CHUNK,
+            3 * CHUNK + 5,
+        ] {
+            let plaintext = pattern(len);
+            let object = sealed(suite, &plaintext);
+            assert_eq!(opened(&object).unwrap(), plaintext, "{suite} {len}");
+            let overhead = object.len() - header_len(&object) - len;
+            let chunks = len.div_ceil(CHUNK).max(1);
+            assert_eq!(
+                overhead,
+                if suite.is_chunked() {
+                    chunks * Chunks::OVERHEAD
+                } else {
+                    0
+                }
+            );
+        }
+    }
+}
+
+#[test]
+fn pieces_of_any_size_make_and_open_the_same_object() {
+    let plaintext = pattern(2 * CHUNK + 100);
+    for suite in Suite::ALL {
+        let whole = sealed(suite, &plaintext);
+        for piece in [1, 16, 1000, CHUNK, CHUNK + 1, 5 * CHUNK] {
+            let mut object = Vec::new();
+            let mut rng = TestRng::default();
+            let mut sealer = Sealer::new(
+                &options(suite),
+                &[raw(1)],
+                &context(),
+                &Portable,
+                &mut rng,
+                &mut object,
+            )
+            .unwrap();
+            plaintext
+                .chunks(piece)
+                .for_each(|piece| sealer.push(piece, &mut object).unwrap());
+            sealer.finish(&mut object).unwrap();
+            assert_eq!(object, whole, "{suite} {piece}");
+
+            let header = Header::parse(&object).unwrap();
+            let mut opener = Opener::new(header.open(&[raw(1)], &context(), &Portable).unwrap());
+            let mut out = Vec::new();
+            object[header.as_bytes().len()..]
+                .chunks(piece)
+                .for_each(|piece| opener.push(piece, &mut out).unwrap());
+            opener.finish(&mut out).unwrap();
+            assert_eq!(out, plaintext, "{suite} {piece}");
+        }
+    }
+}
+
+#[test]
+fn chunks_open_alone_and_in_any_order() {
+    let plaintext = pattern(3 * CHUNK + 10);
+    for suite in [Suite::Aes256Gcm, Suite::Sm4Gcm] {
+        let object = sealed(suite, &plaintext);
+        let header = Header::parse(&object).unwrap();
+        let Body::Chunked(chunks) = header.open(&[raw(1)], &context(), &Portable).unwrap() else {
+            panic!()
+        };
+        let body = &object[header.as_bytes().len()..];
+        let layout = chunks.layout(body.len() as u64).unwrap();
+        assert_eq!(
+            layout,
+            Layout {
+                chunks: 4,
+                plaintext_len: plaintext.len() as u64
+            }
+        );
+        for number in [3, 1, 0, 2] {
+            let sealed = body.chunks(SEALED_CHUNK).nth(number).unwrap();
+            let mut out = Vec::new();
+            chunks
+                .open(number as u64, number == 3, sealed, &mut out)
+                .unwrap();
+            assert_eq!(out, plaintext.chunks(CHUNK).nth(number).unwrap());
+        }
+    }
+}
+
+#[test]
+fn truncation_reordering_duplication_and_extension_are_detected() {
+    for suite in [Suite::Aes256Gcm, Suite::Sm4Gcm] {
+        let object = sealed(suite, &pattern(3 * CHUNK));
+        let (header, body) = object.split_at(header_len(&object));
+        let chunk = |i: usize| &body[i * SEALED_CHUNK..(i + 1) * SEALED_CHUNK];
+        let damage =
+            |parts: &[&[u8]]| finding(&opened(&[&[header], parts].concat().concat()).unwrap_err());
+
+        assert_eq!(
+            damage(&[chunk(0), chunk(1)]),
+            (Part::Chunk(1), Finding::Truncated)
+        );
+        assert_eq!(damage(&[chunk(0)]), (Part::Chunk(0), Finding::Truncated));
+        assert_eq!(damage(&[]), (Part::Chunk(0), Finding::Truncated));
+        assert_eq!(
+            damage(&[chunk(1), chunk(0), chunk(2)]),
+            (Part::Chunk(0), Finding::Tag)
+        );
+        assert_eq!(
+            damage(&[chunk(0), chunk(1), chunk(1), chunk(2)]),
+            (Part::Chunk(2), Finding::Tag)
+        );
+        assert_eq!(
+            damage(&[chunk(0), chunk(2)]),
+            (Part::Chunk(1), Finding::Tag)
+        );
+        assert_eq!(damage(&[body, b"x"]), (Part::Chunk(2), Finding::Extended));
+        assert_eq!(
+            damage(&[body, chunk(2)]),
+            (Part::Chunk(2), Finding::Extended)
+        );
+        for cut in [1, 15, 16, 17, SEALED_CHUNK - 1] {
+            let cut = &body[..body.len() - cut];
+            assert!(opened(&[header, cut].concat()).is_err(), "{cut:?}");
+        }
+    }
+}
+
+#[test]
+fn no_body_has_a_length_that_was_cut_inside_a_chunk() {
+    let object = sealed(Suite::Aes256Gcm, &[]);
+    let header = Header::parse(&object).unwrap();
+    let Body::Chunked(chunks) = header.open(&[raw(1)], &context(), &Portable).unwrap() else {
+        panic!()
+    };
+    let lengths = |len: usize| {
+        chunks
+            .layout(len as u64)
+            .ok()
+            .map(|layout| (layout.chunks, layout.plaintext_len))
+    };
+    assert_eq!(lengths(0), None);
+    assert_eq!(lengths(15), None);
+    assert_eq!(lengths(16), Some((1, 0)));
+    assert_eq!(lengths(SEALED_CHUNK), Some((1, CHUNK as u64)));
+    assert_eq!(
+        lengths(SEALED_CHUNK + 16),
+        None,
+        "an empty last chunk after others is never written"
+    );
+    assert_eq!(lengths(SEALED_CHUNK + 17), Some((2, CHUNK as u64 + 1)));
+    assert!(chunks.layout(u64::MAX).is_err());
+}
+
+#[test]
+fn every_changed_bit_of_header_and_chunks_is_noticed() {
+    for suite in [Suite::Aes256Gcm, Suite::Aes128Ctr] {
+        let object = sealed(suite, b"content");
+        let protected = if suite.is_chunked() {
+            object.len()
+        } else {
+            header_len(&object)
+        };
+        for bit in 0..protected * 8 {
+            let mut changed = object.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let error = opened(&changed).unwrap_err();
+            assert!(
+                matches!(error, Error::Damaged(_) | Error::Unsupported(_)),
+                "{suite} bit {bit}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_header_forged_with_a_fitting_checksum_is_refused() {
+    let object = sealed(Suite::Aes256Gcm, b"content");
+    let len = header_len(&object);
+    let checksum_at = len - 36;
+    for at in (16..checksum_at).step_by(3) {
+        let mut forged = object.clone();
+        forged[at] ^= 1;
+        let checksum = crc32fast::hash(&forged[..checksum_at]).to_be_bytes();
+        forged[checksum_at..checksum_at + 4].copy_from_slice(&checksum);
+        assert!(opened(&forged).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn every_prefix_of_an_object_is_an_error() {
+    let object = sealed(Suite::Aes256Gcm, b"content");
+    for len in 0..object.len() {
+        let error = opened(&object[..len]).unwrap_err();
+        assert!(matches!(error, Error::Damaged(_)), "{len}: {error}");
+    }
+    assert_eq!(
+        opened(b"PK\x03\x04").unwrap_err(),
+        Unsupported::NotSealed.into()
+    );
+    let mut newer = object;
+    newer[8] = 2;
+    assert_eq!(
+        opened(&newer).unwrap_err(),
+        Unsupported::SealedVersion(2).into()
+    );
+}
+
+#[test]
+fn wrong_key_and_wrong_context_are_told_apart() {
+    let object = sealed(Suite::Aes256Gcm, b"content");
+    let error = open(&object, &[raw(2)], &context()).unwrap_err();
+    let Error::WrongMasterKey(WrongMasterKey::NoRecipient { recipients }) = error else {
+        panic!("{error}")
+    };
+    assert!(recipients.starts_with("master key "), "{recipients}");
+    assert_eq!(
+        open(&object, &[raw(1)], &EncryptionContext::new()).unwrap_err(),
+        Error::WrongContext
+    );
+    assert!(matches!(
+        open(&object, &[MasterKey::Plaintext], &context()),
+        Err(Error::WrongMasterKey(_))
+    ));
+}
+
+#[test]
+fn each_of_several_master_keys_opens_the_object() {
+    let keys = [raw(1), raw(2), MasterKey::Service(Arc::new(Xor(3)))];
+    let object = seal(
+        b"content",
+        &Options::default(),
+        &keys,
+        &context(),
+        &mut TestRng::default(),
+    )
+    .unwrap();
+    for key in keys {
+        assert_eq!(
+            *open(&object, &[raw(9), key], &context()).unwrap(),
+            b"content"
+        );
+    }
+    assert!(open(&object, &[MasterKey::Service(Arc::new(Xor(4)))], &context()).is_err());
+}
+
+#[test]
+fn an_unreachable_key_service_is_not_a_wrong_key() {
+    let object = seal(
+        b"content",
+        &Options::default(),
+        &[MasterKey::Service(Arc::new(Xor(3)))],
+        &context(),
+        &mut TestRng::default(),
+    )
+    .unwrap();
+    let error = open(
+        &object,
+        &[raw(1), MasterKey::Service(Arc::new(Xor(0)))],
+        &context(),
+    )
+    .unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+}
+
+#[test]
+fn objects_that_protect_nothing_or_have_no_opener_are_not_made() {
+    let try_seal = |options: &Options, keys: &[MasterKey]| {
+        seal(b"", options, keys, &context(), &mut TestRng::default()).unwrap_err()
+    };
+    assert_eq!(
+        try_seal(&Options::default(), &[]),
+        Misuse::RecipientCount(0).into()
+    );
+    assert_eq!(
+        try_seal(&Options::default(), &[raw(1), MasterKey::Plaintext]),
+        Misuse::PlaintextRecipient.into()
+    );
+    assert_eq!(
+        try_seal(&Options::default(), &vec![raw(1); 65]),
+        Misuse::RecipientCount(65).into()
+    );
+    for chunk_exponent in [0, 11, 25, 255] {
+        let error = try_seal(
+            &Options {
+                chunk_exponent,
+                ..Options::default()
+            },
+            &[raw(1)],
+        );
+        assert_eq!(error, Misuse::ChunkSize(chunk_exponent).into());
+    }
+}
+
+#[test]
+fn errors_say_what_to_do_next() {
+    let object = sealed(Suite::Aes256Gcm, &pattern(2 * CHUNK));
+    let error = opened(&object[..object.len() - SEALED_CHUNK]).unwrap_err();
+    let at = header_len(&object);
+    assert_eq!(
+        error.to_string(),
+        alloc::format!(
+            "chunk 0 at byte {at}: the body ends before its final chunk: the object was cut off; restore the file from a backup"
+        )
+    );
+}
+
+/// A key service that "wraps" by XOR; number 0 is out of order.
+#[derive(Debug)]
+struct Xor(u8);
+
+impl KeyService for Xor {
+    fn vendor(&self) -> &str {
+        "xor"
+    }
+
+    fn provider(&self) -> u8 {
+        200
+    }
+
+    fn wrap(&self, key: &SecretBytes, _: &EncryptionContext) -> Result<WrappedKey, Error> {
+        let blob = key
+            .danger_bytes()
+            .iter()
+            .map(|byte| byte ^ self.0)
+            .collect();
+        Ok(WrappedKey {
+            reference: self.0.to_string(),
+            version: "1".into(),
+            blob,
+        })
+    }
+
+    fn unwrap(&self, wrapped: &WrappedKey, _: &EncryptionContext) -> Result<SecretBytes, Error> {
+        if self.0 == 0 {
+            return Err(Error::Unavailable("the key service did not answer".into()));
+        }
+        if wrapped.reference != self.0.to_string() {
+            return Err(WrongMasterKey::Refused("not mine".into()).into());
+        }
+        Ok(SecretBytes::new(
+            wrapped.blob.iter().map(|byte| byte ^ self.0).collect(),
+        ))
+    }
+}
