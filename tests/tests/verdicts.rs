@@ -326,8 +326,8 @@ fn odd_current_keys_lead_to_a_rotation_or_an_error_and_never_a_panic() {
         ..RotationPolicy::default()
     };
     let due = |keys: &KeyDictionary| keys.rotation_due(&policy, true, 1_795_300_962);
-    // Probe "current_key_id = 0 with keys present".
-    for keys in [key_dictionary(0, &[(77, 1)])] {
+    // Probe "current_key_id = 0 with keys present"; key id 0 itself counts as none too.
+    for keys in [key_dictionary(0, &[(77, 1)]), key_dictionary(0, &[(0, 1)])] {
         assert_eq!(due(&keys), Ok(Some(RotationReason::NoCurrentKey)));
         assert_eq!(keys.current(), Ok(None));
     }

@@ -151,9 +151,11 @@ impl KeyDictionary {
     /// [`NotFound::CurrentDataKey`] when the dictionary names a current key that it doesn't hold (TiKV panics).
     pub fn current(&self) -> Result<Option<(u64, &KeyEntry)>, Error> {
         let id = self.current_key_id;
+        if id == 0 {
+            return Ok(None); // Even if a key has that id: to TiKV, 0 says that there is none.
+        }
         match self.keys.get(&id) {
             Some(entry) => Ok(Some((id, entry))),
-            None if id == 0 => Ok(None),
             None => Err(NotFound::CurrentDataKey {
                 id,
                 keys: self.keys.len(),
