@@ -183,6 +183,14 @@ impl Envelope {
         self.encode()
     }
 
+    /// Where the payload stands in an encoded envelope that has been decoded without an error.
+    pub(crate) fn payload_at(encoded: &[u8]) -> usize {
+        let payload = Fields::new(encoded)
+            .flatten()
+            .filter(|field| field.number == 2);
+        payload.last().map_or(0, |field| field.value_at())
+    }
+
     fn method(&self) -> Result<&[u8], Error> {
         self.metadata(METHOD)
     }

@@ -467,6 +467,28 @@ fn a_torn_record_is_dropped_at_the_end_and_fatal_once_others_follow() {
 }
 
 #[test]
+fn a_sealed_file_dictionary_is_damage_and_no_matter_of_the_master_key() {
+    let envelope = oracle::seal_gcm(b"", &[7; 32], &[1; 12]);
+    let file = oracle::frame(1, &prost::Message::encode_to_vec(&envelope), &[]);
+    let error = FileDictionary::open(&file).unwrap_err();
+    assert!(matches!(error, Error::Damaged(_)), "{error}");
+    assert!(error.to_string().contains("key.dict"), "{error}");
+}
+
+#[test]
+fn damage_inside_a_version_1_payload_is_reported_where_it_stands_in_the_file() {
+    let envelope = oracle::EncryptedContent {
+        metadata: [("method".to_owned(), b"plaintext".to_vec())].into(),
+        content: b"\x0a\x02\x0a\x00\xff".to_vec(), // an entry, then a field that is cut off
+    };
+    let file = oracle::frame(1, &prost::Message::encode_to_vec(&envelope), &[]);
+    let Err(Error::Damaged(damage)) = FileDictionary::open(&file) else {
+        panic!("not damaged");
+    };
+    assert_eq!(damage.at, file.len() as u64 - 1);
+}
+
+#[test]
 fn messages_name_no_key_bytes() {
     let secret = SecretBytes::new(vec![0xa7; 16]);
     let envelope =

@@ -139,19 +139,24 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Where the value's bytes start in the message.
+    pub(crate) fn value_at(&self) -> usize {
+        self.end - self.bytes().map_or(0, <[u8]>::len)
+    }
+
     pub(crate) fn string(&self) -> Result<&'a str, ProtoError> {
         core::str::from_utf8(self.bytes()?).map_err(|_| self.error("a string is not UTF-8"))
     }
 
     pub(crate) fn message<M: Message>(&self) -> Result<M, ProtoError> {
         let bytes = self.bytes()?;
-        M::decode(bytes).map_err(|error| error.within(self.end - bytes.len()))
+        M::decode(bytes).map_err(|error| error.within(self.value_at()))
     }
 
     /// A map entry: its key and value fields; absent ones are `None`, the last of repeated ones counts.
     pub(crate) fn entry(&self) -> Result<(Option<Field<'a>>, Option<Field<'a>>), ProtoError> {
         let bytes = self.bytes()?;
-        let base = self.end - bytes.len();
+        let base = self.value_at();
         let (mut key, mut value) = (None, None);
         for field in Fields::new(bytes) {
             let mut field = field.map_err(|error| error.within(base))?;
