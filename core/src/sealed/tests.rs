@@ -47,7 +47,9 @@ fn opened(object: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i * 7 + i / 251).to_le_bytes()[0]).collect()
+    (0..len)
+        .map(|i| (i * 7 + i / 251).to_le_bytes()[0])
+        .collect()
 }
 
 fn header_len(object: &[u8]) -> usize {
