@@ -258,12 +258,8 @@ impl Message for Envelope {
             let field = field?;
             match field.number {
                 1 => {
-                    let (key, value) = field.entry()?;
-                    let key = key.map(|key| key.string()).transpose()?.unwrap_or_default();
-                    let value = value
-                        .map(|value| value.bytes())
-                        .transpose()?
-                        .unwrap_or_default();
+                    let (key, value) = field.entry(|key| key.string(), |value| value.bytes())?;
+                    let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
                     envelope.metadata.insert(key.to_owned(), value.to_vec());
                 }
                 2 => envelope.content = Zeroizing::new(field.bytes()?.to_vec()),

@@ -214,16 +214,8 @@ impl Message for FileDictionary {
             let field = field?;
             match field.number {
                 1 => {
-                    let (name, info) = field.entry()?;
-                    let name = name
-                        .map(|name| name.string())
-                        .transpose()?
-                        .unwrap_or_default();
-                    let info = info
-                        .map(|info| info.message())
-                        .transpose()?
-                        .unwrap_or_default();
-                    dictionary.insert(name, info);
+                    let (name, info) = field.entry(|name| name.string(), |info| info.message())?;
+                    dictionary.insert(name.unwrap_or_default(), info.unwrap_or_default());
                 }
                 _ => dictionary.unknown.keep(&field),
             }

@@ -278,13 +278,12 @@ impl Message for KeyDictionary {
             let field = field?;
             match field.number {
                 1 => {
-                    let (id, entry) = field.entry()?;
-                    let id = id.map(|id| id.varint()).transpose()?.unwrap_or_default();
+                    let (id, entry) = field.entry(|id| id.varint(), |entry| entry.message())?;
                     let entry = match entry {
-                        Some(entry) => entry.message()?,
+                        Some(entry) => entry,
                         None => KeyEntry::decode(&[])?,
                     };
-                    dictionary.keys.insert(id, entry);
+                    dictionary.keys.insert(id.unwrap_or_default(), entry);
                 }
                 2 => dictionary.current_key_id = field.varint()?,
                 _ => dictionary.unknown.keep(&field),

@@ -153,17 +153,20 @@ impl<'a> Field<'a> {
         M::decode(bytes).map_err(|error| error.within(self.value_at()))
     }
 
-    /// A map entry: its key and value fields; absent ones are `None`, the last of repeated ones counts.
-    pub(crate) fn entry(&self) -> Result<(Option<Field<'a>>, Option<Field<'a>>), ProtoError> {
-        let bytes = self.bytes()?;
+    /// A map entry: its key and value as the two functions read them; absent ones are `None`, the last of repeated ones counts.
+    pub(crate) fn entry<K, V>(
+        &self,
+        read_key: impl Fn(Field<'a>) -> Result<K, ProtoError>,
+        read_value: impl Fn(Field<'a>) -> Result<V, ProtoError>,
+    ) -> Result<(Option<K>, Option<V>), ProtoError> {
         let base = self.value_at();
         let (mut key, mut value) = (None, None);
-        for field in Fields::new(bytes) {
+        for field in Fields::new(self.bytes()?) {
             let mut field = field.map_err(|error| error.within(base))?;
             field.end += base;
             match field.number {
-                1 => key = Some(field),
-                2 => value = Some(field),
+                1 => key = Some(read_key(field)?),
+                2 => value = Some(read_value(field)?),
                 _ => {} // Protobuf's map entries have nowhere to keep unknown fields.
             }
         }
