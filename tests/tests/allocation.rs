@@ -44,7 +44,7 @@ fn peak(run: impl FnOnce()) -> usize {
 }
 
 /// Bytes of memory per byte of input: an entry of a few bytes becomes a node of a tree with its name on the heap.
-const FACTOR: usize = 48;
+const FACTOR: usize = 32;
 /// For messages of errors and the like.
 const CONSTANT: usize = 4096;
 
