@@ -212,7 +212,7 @@ impl<'a> Fields<'a> {
         (tag >> 3 != 0).then_some((tag >> 3, (tag & 7) as u8))
     }
 
-    fn value(&mut self, wire_type: u8, depth: u32) -> Option<Value<'a>> {
+    fn value(&mut self, number: u32, wire_type: u8, depth: u32) -> Option<Value<'a>> {
         match wire_type {
             0 => self.varint().map(Value::Varint),
             1 => self.cursor.take(8).map(|_| Value::Other),
@@ -221,11 +221,12 @@ impl<'a> Fields<'a> {
                 self.cursor.take(len).map(Value::Bytes)
             }
             3 if depth < MAX_GROUP_DEPTH => loop {
-                let (_, wire_type) = self.tag()?;
+                let (inner, wire_type) = self.tag()?;
                 if wire_type == 4 {
-                    return Some(Value::Other);
+                    // Another group's end would be kept as an unknown field and spoil the rewritten message for other readers.
+                    return (inner == number).then_some(Value::Other);
                 }
-                self.value(wire_type, depth + 1)?;
+                self.value(inner, wire_type, depth + 1)?;
             },
             5 => self.cursor.take(4).map(|_| Value::Other),
             _ => None,
@@ -243,7 +244,7 @@ impl<'a> Iterator for Fields<'a> {
         }
         let field = (|| {
             let (number, wire_type) = self.tag()?;
-            let value = self.value(wire_type, 0)?;
+            let value = self.value(number, wire_type, 0)?;
             let end = self.cursor.at();
             Some(Field {
                 number,
