@@ -183,6 +183,14 @@ impl Envelope {
         self.encode()
     }
 
+    /// Where the payload stands in an encoded envelope that has been decoded without an error.
+    pub(crate) fn payload_at(encoded: &[u8]) -> usize {
+        let payload = Fields::new(encoded)
+            .flatten()
+            .filter(|field| field.number == 2);
+        payload.last().map_or(0, |field| field.value_at())
+    }
+
     fn method(&self) -> Result<&[u8], Error> {
         self.metadata(METHOD)
     }
@@ -250,12 +258,8 @@ impl Message for Envelope {
             let field = field?;
             match field.number {
                 1 => {
-                    let (key, value) = field.entry()?;
-                    let key = key.map(|key| key.string()).transpose()?.unwrap_or_default();
-                    let value = value
-                        .map(|value| value.bytes())
-                        .transpose()?
-                        .unwrap_or_default();
+                    let (key, value) = field.entry(|key| key.string(), |value| value.bytes())?;
+                    let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
                     envelope.metadata.insert(key.to_owned(), value.to_vec());
                 }
                 2 => envelope.content = Zeroizing::new(field.bytes()?.to_vec()),

@@ -1,1 +1,46 @@
-//! Placeholder while the first floor is built.
+//! What the tests of this folder share: vector files, the golden manifest, random numbers, and an independent reader of the formats.
+
+pub mod golden;
+pub mod hex;
+pub mod oracle;
+pub mod random;
+pub mod service;
+
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use stillkey_core::{DataKey, MasterKey, Method, RawMasterKey, SecretBytes};
+
+/// The path of a file below `tests/vectors`.
+pub fn vector_path(path: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "vectors", path]
+        .iter()
+        .collect()
+}
+
+/// The bytes of a file below `tests/vectors`.
+pub fn vector(path: &str) -> Vec<u8> {
+    let path = vector_path(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The JSON of a file below `tests/vectors`.
+pub fn json<T: DeserializeOwned>(path: &str) -> T {
+    serde_json::from_slice(&vector(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// SHA-256 as lower-case hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex::encode(&Sha256::digest(bytes))
+}
+
+/// A master key from 64 hexadecimal digits.
+pub fn raw_master_key(digits: &str) -> MasterKey {
+    MasterKey::Raw(RawMasterKey::new(SecretBytes::new(hex::decode(digits))).unwrap())
+}
+
+/// A data key for `method`, which is not plaintext.
+pub fn data_key(method: Method, bytes: &[u8]) -> DataKey {
+    DataKey::new(method.cipher().unwrap(), SecretBytes::copied(bytes)).unwrap()
+}

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::dict::log::{Reading, Recovered};
 use crate::envelope::Envelope;
-use crate::error::{Error, Misuse, NotFound};
+use crate::error::{Damage, Error, Finding, Misuse, NotFound, Part};
 use crate::format::header::{self, Version};
 use crate::format::protobuf::{self, Fields, Message, ProtoError, Sink, UnknownFields};
 use crate::iv::Iv;
@@ -146,10 +146,25 @@ impl FileDictionary {
     /// Reads the content of a version 1 file.
     pub(crate) fn from_v1_content(content: &[u8]) -> Result<Self, Error> {
         let envelope = Envelope::decode(content)
-            .map_err(|error| error.in_part(crate::error::Part::Envelope, header::LEN as u64))?;
-        let payload = envelope.open(&MasterKey::Plaintext)?;
-        Self::decode(payload.danger_bytes())
-            .map_err(|error| error.in_part(crate::error::Part::Content, header::LEN as u64))
+            .map_err(|error| error.in_part(Part::Envelope, header::LEN as u64))?;
+        let payload = envelope
+            .open(&MasterKey::Plaintext)
+            .map_err(|error| match error {
+                // No master key would help: TiKV never seals this file, so nothing may fall back to another key over it.
+                Error::WrongMasterKey(_) => Damage {
+                    part: Part::Envelope,
+                    at: header::LEN as u64,
+                    finding: Finding::Field(
+                        "sealed, which a file.dict never is: is this a key.dict?",
+                    ),
+                }
+                .into(),
+                other => other,
+            })?;
+        Self::decode(payload.danger_bytes()).map_err(|error| {
+            let base = header::LEN + Envelope::payload_at(content);
+            error.in_part(Part::Content, base as u64)
+        })
     }
 
     /// A file's entry.
@@ -199,16 +214,8 @@ impl Message for FileDictionary {
             let field = field?;
             match field.number {
                 1 => {
-                    let (name, info) = field.entry()?;
-                    let name = name
-                        .map(|name| name.string())
-                        .transpose()?
-                        .unwrap_or_default();
-                    let info = info
-                        .map(|info| info.message())
-                        .transpose()?
-                        .unwrap_or_default();
-                    dictionary.insert(name, info);
+                    let (name, info) = field.entry(|name| name.string(), |info| info.message())?;
+                    dictionary.insert(name.unwrap_or_default(), info.unwrap_or_default());
                 }
                 _ => dictionary.unknown.keep(&field),
             }

@@ -177,9 +177,11 @@ impl KeyDictionary {
     /// [`NotFound::CurrentDataKey`] when the dictionary names a current key that it doesn't hold (TiKV panics).
     pub fn current(&self) -> Result<Option<(u64, &KeyEntry)>, Error> {
         let id = self.current_key_id;
+        if id == 0 {
+            return Ok(None); // Even if a key has that id: to TiKV, 0 says that there is none.
+        }
         match self.keys.get(&id) {
             Some(entry) => Ok(Some((id, entry))),
-            None if id == 0 => Ok(None),
             None => Err(NotFound::CurrentDataKey {
                 id,
                 keys: self.keys.len(),
@@ -302,13 +304,12 @@ impl Message for KeyDictionary {
             let field = field?;
             match field.number {
                 1 => {
-                    let (id, entry) = field.entry()?;
-                    let id = id.map(|id| id.varint()).transpose()?.unwrap_or_default();
+                    let (id, entry) = field.entry(|id| id.varint(), |entry| entry.message())?;
                     let entry = match entry {
-                        Some(entry) => entry.message()?,
+                        Some(entry) => entry,
                         None => KeyEntry::decode(&[])?,
                     };
-                    dictionary.keys.insert(id, entry);
+                    dictionary.keys.insert(id.unwrap_or_default(), entry);
                 }
                 2 => dictionary.current_key_id = field.varint()?,
                 _ => dictionary.unknown.keep(&field),

@@ -65,7 +65,7 @@ impl Record<'_> {
     /// [`Misuse::NameTooLong`] and [`Misuse::InfoTooLong`] above 65,535 bytes (TiKV writes a log that nothing can read).
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let (kind, name, info) = match self {
-            Self::Insert { name, info } => (record::INSERT, name, info.encode()),
+            Self::Insert { name, info } => (record::INSERT, name, encoded_info(info)),
             Self::Remove { name } => (record::REMOVE, name, Vec::new()),
         };
         let name_len =
@@ -78,6 +78,15 @@ impl Record<'_> {
             (&info, info_len),
         ))
     }
+}
+
+/// File information as a record holds it: never empty, since strict reading tells inserts from removes by that.
+fn encoded_info(info: &FileInfo) -> Vec<u8> {
+    let encoded = info.encode();
+    if encoded.is_empty() {
+        return [0x08, 0x00].into(); // key_id: 0, which proto3 would leave out
+    }
+    encoded
 }
 
 /// A record with its place in the file.

@@ -139,26 +139,34 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Where the value's bytes start in the message.
+    pub(crate) fn value_at(&self) -> usize {
+        self.end - self.bytes().map_or(0, <[u8]>::len)
+    }
+
     pub(crate) fn string(&self) -> Result<&'a str, ProtoError> {
         core::str::from_utf8(self.bytes()?).map_err(|_| self.error("a string is not UTF-8"))
     }
 
     pub(crate) fn message<M: Message>(&self) -> Result<M, ProtoError> {
         let bytes = self.bytes()?;
-        M::decode(bytes).map_err(|error| error.within(self.end - bytes.len()))
+        M::decode(bytes).map_err(|error| error.within(self.value_at()))
     }
 
-    /// A map entry: its key and value fields; absent ones are `None`, the last of repeated ones counts.
-    pub(crate) fn entry(&self) -> Result<(Option<Field<'a>>, Option<Field<'a>>), ProtoError> {
-        let bytes = self.bytes()?;
-        let base = self.end - bytes.len();
+    /// A map entry: its key and value as the two functions read them; absent ones are `None`, the last of repeated ones counts.
+    pub(crate) fn entry<K, V>(
+        &self,
+        read_key: impl Fn(Field<'a>) -> Result<K, ProtoError>,
+        read_value: impl Fn(Field<'a>) -> Result<V, ProtoError>,
+    ) -> Result<(Option<K>, Option<V>), ProtoError> {
+        let base = self.value_at();
         let (mut key, mut value) = (None, None);
-        for field in Fields::new(bytes) {
+        for field in Fields::new(self.bytes()?) {
             let mut field = field.map_err(|error| error.within(base))?;
             field.end += base;
             match field.number {
-                1 => key = Some(field),
-                2 => value = Some(field),
+                1 => key = Some(read_key(field)?),
+                2 => value = Some(read_value(field)?),
                 _ => {} // Protobuf's map entries have nowhere to keep unknown fields.
             }
         }
@@ -204,7 +212,7 @@ impl<'a> Fields<'a> {
         (tag >> 3 != 0).then_some((tag >> 3, (tag & 7) as u8))
     }
 
-    fn value(&mut self, wire_type: u8, depth: u32) -> Option<Value<'a>> {
+    fn value(&mut self, number: u32, wire_type: u8, depth: u32) -> Option<Value<'a>> {
         match wire_type {
             0 => self.varint().map(Value::Varint),
             1 => self.cursor.take(8).map(|_| Value::Other),
@@ -213,11 +221,12 @@ impl<'a> Fields<'a> {
                 self.cursor.take(len).map(Value::Bytes)
             }
             3 if depth < MAX_GROUP_DEPTH => loop {
-                let (_, wire_type) = self.tag()?;
+                let (inner, wire_type) = self.tag()?;
                 if wire_type == 4 {
-                    return Some(Value::Other);
+                    // Another group's end would be kept as an unknown field and spoil the rewritten message for other readers.
+                    return (inner == number).then_some(Value::Other);
                 }
-                self.value(wire_type, depth + 1)?;
+                self.value(inner, wire_type, depth + 1)?;
             },
             5 => self.cursor.take(4).map(|_| Value::Other),
             _ => None,
@@ -235,7 +244,7 @@ impl<'a> Iterator for Fields<'a> {
         }
         let field = (|| {
             let (number, wire_type) = self.tag()?;
-            let value = self.value(wire_type, 0)?;
+            let value = self.value(number, wire_type, 0)?;
             let end = self.cursor.at();
             Some(Field {
                 number,

@@ -1,0 +1,220 @@
+//! Published vectors, and TiKV's own, for counter mode and GCM.
+
+use inout::InOutBuf;
+use serde::Deserialize;
+use stillkey_core::cipher::Aead;
+use stillkey_core::{
+    Cipher, CipherProvider, CtrStream, Envelope, Error, Iv, Method, Portable, SecretBytes,
+};
+use stillkey_tests::{data_key, hex, json, oracle, raw_master_key, vector};
+
+#[derive(Deserialize)]
+struct Ctr {
+    name: String,
+    method: String,
+    key: String,
+    iv: String,
+    plaintext: String,
+    ciphertext: String,
+}
+
+fn stream(method: &str, key: &str, iv: &str) -> CtrStream {
+    let method: Method = method.parse().unwrap();
+    CtrStream::new(
+        &data_key(method, &hex::decode(key)),
+        Iv::new(hex::array(iv)),
+    )
+}
+
+#[test]
+fn counter_mode_agrees_with_nist_and_the_sm4_draft_whole_and_from_every_byte() {
+    for (path, count) in [("nist/ctr.json", 3), ("sm4/ctr.json", 2)] {
+        let vectors: Vec<Ctr> = json(path);
+        assert_eq!(vectors.len(), count);
+        for vector in vectors {
+            let (plaintext, ciphertext) = (
+                hex::decode(&vector.plaintext),
+                hex::decode(&vector.ciphertext),
+            );
+            let stream = stream(&vector.method, &vector.key, &vector.iv);
+            for start in 0..plaintext.len() {
+                let mut data = plaintext[start..].to_vec();
+                stream.apply_at(start as u64, &mut data).unwrap();
+                assert_eq!(data, ciphertext[start..], "{} from {start}", vector.name);
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct TikvCtr {
+    method: String,
+    key: String,
+    iv: String,
+    segments: Vec<Segment>,
+}
+
+#[derive(Deserialize)]
+struct Segment {
+    offset: String,
+    cipher: String,
+}
+
+#[test]
+fn counter_mode_agrees_with_tikv_at_offsets_up_to_the_end_of_u64() {
+    let vectors: Vec<TikvCtr> = json("tikv/ctr-vectors.json");
+    assert_eq!(vectors.len(), 12);
+    let plaintext = vector("tikv/plain/100.bin");
+    for vector in vectors {
+        assert_eq!(vector.segments.len(), 12);
+        for segment in vector.segments {
+            let mut data = plaintext.clone();
+            stream(&vector.method, &vector.key, &vector.iv)
+                .apply_at(segment.offset.parse().unwrap(), &mut data)
+                .unwrap();
+            assert_eq!(
+                hex::encode(&data),
+                segment.cipher,
+                "{} {} at {}",
+                vector.method,
+                vector.iv,
+                segment.offset
+            );
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct TiflashFile {
+    vectors: Vec<Tiflash>,
+}
+
+#[derive(Deserialize)]
+struct Tiflash {
+    method: String,
+    key: String,
+    file_info_iv: String,
+    file_name: String,
+    effective_iv: String,
+    segments: Vec<TiflashSegment>,
+}
+
+#[derive(Deserialize)]
+struct TiflashSegment {
+    offset: u64,
+    cipher_of_plain_stream_first_100: String,
+}
+
+#[test]
+fn files_of_a_tiflash_group_have_vectors_of_their_own() {
+    let plaintext = vector("tikv/plain/100.bin");
+    let file: TiflashFile = json("tikv/tiflash-iv-vectors.json");
+    assert!(file.vectors.len() >= 8);
+    for vector in file.vectors {
+        let iv = Iv::new(hex::array(&vector.file_info_iv)).for_tiflash_file(&vector.file_name);
+        assert_eq!(iv.to_string(), vector.effective_iv, "{}", vector.file_name);
+        for segment in vector.segments {
+            let mut data = plaintext.clone();
+            stream(&vector.method, &vector.key, &iv.to_string())
+                .apply_at(segment.offset, &mut data)
+                .unwrap();
+            assert_eq!(hex::encode(&data), segment.cipher_of_plain_stream_first_100);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Sm4Block {
+    name: String,
+    key: String,
+    plaintext: String,
+    rounds: u32,
+    ciphertext: String,
+}
+
+/// The keystream of one block is that block encrypted, so counter mode shows the block cipher.
+#[test]
+fn sm4_agrees_with_its_standard_over_a_million_rounds() {
+    for vector in json::<Vec<Sm4Block>>("sm4/block.json") {
+        let kernel = Portable.ctr(&data_key(Method::Sm4Ctr, &hex::decode(&vector.key)));
+        let mut block: [u8; 16] = hex::array(&vector.plaintext);
+        for _ in 0..vector.rounds {
+            let mut keystream = [0; 16];
+            kernel.apply(&Iv::new(block), 0, InOutBuf::from(&mut keystream[..]));
+            block = keystream;
+        }
+        assert_eq!(hex::encode(&block), vector.ciphertext, "{}", vector.name);
+    }
+}
+
+#[derive(Deserialize)]
+struct Gcm {
+    id: u32,
+    key: String,
+    iv: String,
+    aad: String,
+    plaintext: String,
+    ciphertext: String,
+    tag: String,
+    valid: bool,
+}
+
+#[test]
+fn envelopes_open_wycheproofs_valid_messages_and_call_invalid_ones_the_wrong_master_key() {
+    let (mut opened, mut refused, mut long_nonces) = (0, 0, 0);
+    for vector in json::<Vec<Gcm>>("gcm/aes256-gcm.json") {
+        if !vector.aad.is_empty() {
+            continue; // An envelope authenticates nothing beside its payload.
+        }
+        let (iv, tag) = (hex::decode(&vector.iv), hex::decode(&vector.tag));
+        let content = hex::decode(&vector.ciphertext);
+        let message = prost::Message::encode_to_vec(&oracle::gcm_envelope(&content, &iv, &tag));
+        let found = Envelope::from_bytes(&message)
+            .unwrap()
+            .open(&raw_master_key(&vector.key));
+        match (vector.valid, found) {
+            (true, Ok(payload)) => {
+                assert_eq!(
+                    payload,
+                    SecretBytes::new(hex::decode(&vector.plaintext)),
+                    "{}",
+                    vector.id
+                );
+                opened += 1;
+                long_nonces += usize::from(iv.len() == 16);
+            }
+            (false, Err(Error::WrongMasterKey(_))) => refused += 1,
+            (valid, found) => panic!("case {}, valid: {valid}: {found:?}", vector.id),
+        }
+        let Ok(nonce) = <[u8; 12]>::try_from(iv) else {
+            continue;
+        };
+        let kernel = Portable
+            .aead(Aead::Aes256Gcm, &SecretBytes::new(hex::decode(&vector.key)))
+            .unwrap();
+        let tag: [u8; 16] = tag.try_into().unwrap();
+        let mut data = content.clone();
+        let result = kernel.open(&nonce, data.as_mut_slice().into(), &tag);
+        assert_eq!(result.is_ok(), vector.valid, "{}", vector.id);
+        if vector.valid {
+            assert_eq!(hex::encode(&data), vector.plaintext);
+            assert_eq!(kernel.seal(&nonce, data.as_mut_slice().into()), Ok(tag));
+            assert_eq!(data, content);
+        }
+    }
+    assert_eq!((opened, refused, long_nonces), (40, 27, 19));
+}
+
+#[test]
+fn kernels_refuse_keys_of_the_wrong_length() {
+    for aead in [Aead::Aes256Gcm, Aead::Sm4Gcm] {
+        for len in 0..=40 {
+            let kernel = Portable.aead(aead, &SecretBytes::new(vec![1; len]));
+            assert_eq!(kernel.is_some(), len == aead.key_len(), "{aead:?} {len}");
+        }
+    }
+    assert_eq!(
+        Cipher::ALL.map(|cipher| Portable.name(cipher)),
+        ["portable"; 4]
+    );
+}
