@@ -23,7 +23,7 @@ use crate::master::MasterKeySource;
 ///     type = "file"
 ///     path = "/etc/tikv/master.key"
 /// "#)?;
-/// assert_eq!(config.master_key, MasterKeySource::File("/etc/tikv/master.key".into()));
+/// assert_eq!(config.master_key.source()?, &MasterKeySource::File("/etc/tikv/master.key".into()));
 /// # Ok::<(), stillkey::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +33,37 @@ pub struct TikvConfig {
     /// The method of new files; plaintext unless the file says otherwise.
     pub data_encryption_method: Method,
     /// The master key; plaintext unless the file says otherwise.
-    pub master_key: MasterKeySource,
+    pub master_key: ConfiguredMasterKey,
     /// The master key before that, if the file names one.
-    pub previous_master_key: Option<MasterKeySource>,
+    pub previous_master_key: Option<ConfiguredMasterKey>,
+}
+
+/// A master key as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfiguredMasterKey {
+    /// Plaintext, or a file.
+    Source(MasterKeySource),
+    /// A key service, which this release can't reach.
+    KeyService {
+        /// Its vendor, as the configuration spells it.
+        vendor: String,
+    },
+}
+
+impl ConfiguredMasterKey {
+    /// Where to get the key.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a key service.
+    pub fn source(&self) -> Result<&MasterKeySource, Error> {
+        match self {
+            Self::Source(source) => Ok(source),
+            Self::KeyService { vendor } => Err(Error::Usage(format!(
+                "the configuration's master key is in a key service ({vendor:?}), which this release can't reach; \
+                 give the data-encryption key that it wrapped as --master-key, if you have it"
+            ))),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -83,8 +111,7 @@ impl TikvConfig {
     /// Reads the text of a configuration file.
     ///
     /// # Errors
-    /// [`Error::Usage`] when it isn't TOML, when a value that is needed is malformed, or when the master key is in a key service, which
-    /// this release can't reach.
+    /// [`Error::Usage`] when it isn't TOML, or when a value that is needed is malformed.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let file: File = toml::from_str(text).map_err(|error| {
             Error::Usage(format!(
@@ -104,26 +131,21 @@ impl TikvConfig {
                 .filter(|dir| !dir.as_os_str().is_empty()),
             data_encryption_method: data_encryption_method
                 .map_or(Ok(Method::Plaintext), |name| name.parse())?,
-            master_key: master_key.source()?,
-            previous_master_key: previous_master_key
-                .map(MasterKeyTable::source)
-                .transpose()?,
+            master_key: master_key.into(),
+            previous_master_key: previous_master_key.map(Into::into),
         })
     }
 }
 
-impl MasterKeyTable {
-    fn source(self) -> Result<MasterKeySource, Error> {
-        match self {
-            Self::Plaintext => Ok(MasterKeySource::Plaintext),
-            Self::File { path } => Ok(MasterKeySource::File(path)),
-            Self::Kms { vendor } => {
-                let vendor = if vendor.is_empty() { "aws" } else { &vendor };
-                Err(Error::Usage(format!(
-                    "the configuration's master key is in a key service ({vendor:?}), which this release can't reach; \
-                     give the data-encryption key that sealed key.dict with --master-key, if you have it"
-                )))
-            }
+impl From<MasterKeyTable> for ConfiguredMasterKey {
+    fn from(table: MasterKeyTable) -> Self {
+        match table {
+            MasterKeyTable::Plaintext => Self::Source(MasterKeySource::Plaintext),
+            MasterKeyTable::File { path } => Self::Source(MasterKeySource::File(path)),
+            MasterKeyTable::Kms { vendor } if vendor.is_empty() => Self::KeyService {
+                vendor: "aws".into(),
+            },
+            MasterKeyTable::Kms { vendor } => Self::KeyService { vendor },
         }
     }
 }
@@ -155,7 +177,10 @@ mod tests {
     #[test]
     fn an_absent_section_means_plaintext() {
         let config = TikvConfig::parse("log-level = \"info\"").unwrap();
-        assert_eq!(config.master_key, MasterKeySource::Plaintext);
+        assert_eq!(
+            config.master_key,
+            ConfiguredMasterKey::Source(MasterKeySource::Plaintext)
+        );
         assert_eq!(
             (config.data_encryption_method, config.previous_master_key),
             (Method::Plaintext, None)
@@ -171,17 +196,22 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.data_encryption_method, Method::Sm4Ctr);
-        assert_eq!(config.master_key, MasterKeySource::File("/k/new".into()));
         assert_eq!(
-            config.previous_master_key,
-            Some(MasterKeySource::File("/k/old".into()))
+            config.master_key.source().unwrap(),
+            &MasterKeySource::File("/k/new".into())
+        );
+        let previous = config.previous_master_key.unwrap();
+        assert_eq!(
+            previous.source().unwrap(),
+            &MasterKeySource::File("/k/old".into())
         );
     }
 
     #[test]
     fn what_cannot_be_used_is_said_without_quoting_the_file() {
-        let error = config("[security.encryption.master-key]\ntype = \"kms\"\nkey-id = \"k\"\n")
-            .unwrap_err();
+        let kms =
+            config("[security.encryption.master-key]\ntype = \"kms\"\nkey-id = \"k\"\n").unwrap();
+        let error = kms.master_key.source().unwrap_err();
         assert!(error.to_string().contains("key service"), "{error}");
         let secret = "c2VjcmV0";
         let error = config(&format!("master-key = \"{secret}\"")).unwrap_err();

@@ -69,7 +69,7 @@ mod store;
 mod testing;
 
 #[cfg(feature = "config")]
-pub use config::TikvConfig;
+pub use config::{ConfiguredMasterKey, TikvConfig};
 pub use dictionaries::{
     Dictionaries, DictionaryWriter, FileKey, read_file_dictionary, read_key_dictionary,
     read_key_envelope,

@@ -13,7 +13,7 @@ use crate::ui::Ui;
 #[derive(Debug, clap::Args)]
 pub(crate) struct DictArgs {
     /// Directory with key.dict and file.dict; without it, storage.data-dir of --config
-    #[arg(long, short, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR", global = true)]
     dict_dir: Option<PathBuf>,
     #[command(flatten)]
     keys: KeyArgs,

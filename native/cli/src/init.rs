@@ -20,8 +20,9 @@ pub(crate) struct Args {
     /// The directory; it is made if it isn't there
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// Master key: file:PATH, env:VAR or cmd:COMMAND. Without it, the default one, which is made if it isn't there
-    #[arg(long, short = 'k', value_name = "SPEC", env = "STILLKEY_MASTER_KEY")]
+    /// Master key: file:PATH, env:VAR or cmd:COMMAND. Without it, the one in STILLKEY_MASTER_KEY, or the default one, which is made if
+    /// it isn't there
+    #[arg(long, short = 'k', value_name = "SPEC")]
     master_key: Option<MasterKeySource>,
     /// Method of new files: aes128-ctr, aes192-ctr, aes256-ctr, sm4-ctr or plaintext
     #[arg(long, value_name = "METHOD", default_value_t = Method::Aes256Ctr)]
@@ -31,7 +32,10 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
         let mut made = false;
-        let source = match self.master_key {
+        let named = self
+            .master_key
+            .map_or_else(keys::from_environment, |source| Ok(Some(source)))?;
+        let source = match named {
             Some(source) => source,
             None => {
                 let path = default_key_path()?;

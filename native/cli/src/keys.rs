@@ -12,27 +12,26 @@ use crate::ui::Ui;
 #[derive(Debug, clap::Args)]
 pub(crate) struct KeyArgs {
     /// Master key: file:PATH (64 hexadecimal digits and a newline), env:VAR, cmd:COMMAND or plaintext. May be repeated.
-    /// Without it, the one in --config, or the default that `stillkey keygen` makes
-    #[arg(
-        long = "master-key",
-        short = 'k',
-        value_name = "SPEC",
-        env = "STILLKEY_MASTER_KEY"
-    )]
+    /// Without it, the one in --config, in the environment variable STILLKEY_MASTER_KEY, or the default that `stillkey keygen` makes
+    #[arg(long = "master-key", short = 'k', value_name = "SPEC", global = true)]
     master_keys: Vec<MasterKeySource>,
     /// TiKV's configuration file, whose [security.encryption] names the master keys
-    #[arg(long, value_name = "TIKV.TOML", conflicts_with = "master_keys")]
+    #[arg(long, value_name = "TIKV.TOML", global = true)]
     config: Option<PathBuf>,
 }
 
 impl KeyArgs {
     /// The keys that were named, current before previous; none when none was.
     pub(crate) fn named(&self, ui: &Ui) -> Outcome<Vec<MasterKey>> {
-        let sources = match self.config()? {
-            Some(config) => std::iter::once(config.master_key)
-                .chain(config.previous_master_key)
-                .collect(),
-            None => self.master_keys.clone(),
+        let sources = if !self.master_keys.is_empty() {
+            self.master_keys.clone()
+        } else if let Some(config) = self.config()? {
+            let named = std::iter::once(&config.master_key).chain(&config.previous_master_key);
+            named
+                .map(|key| key.source().cloned())
+                .collect::<Result<_, _>>()?
+        } else {
+            from_environment()?.into_iter().collect()
         };
         sources.iter().map(|source| load(source, ui)).collect()
     }
@@ -62,6 +61,17 @@ impl KeyArgs {
         let config = TikvConfig::parse(&text)
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
         Ok(Some(config))
+    }
+}
+
+/// What STILLKEY_MASTER_KEY names, if it is set.
+pub(crate) fn from_environment() -> Outcome<Option<MasterKeySource>> {
+    match std::env::var("STILLKEY_MASTER_KEY") {
+        Ok(spec) if !spec.is_empty() => Ok(Some(spec.parse()?)),
+        Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(Failure::usage(
+            "STILLKEY_MASTER_KEY is not UTF-8; name the master key with --master-key",
+        )),
     }
 }
 

@@ -17,6 +17,8 @@ use crate::ui::Ui;
     stillkey rotate master-key -d vault --master-key file:old.key --new-master-key file:new.key"
 )]
 pub(crate) struct Args {
+    #[command(flatten)]
+    dictionaries: DictArgs,
     #[command(subcommand)]
     what: What,
 }
@@ -25,8 +27,6 @@ pub(crate) struct Args {
 enum What {
     /// Make a new data key for new files; old files keep theirs
     DataKey {
-        #[command(flatten)]
-        dictionaries: DictArgs,
         /// Method of new files; without it, that of the current data key
         #[arg(long, value_name = "METHOD")]
         method: Option<Method>,
@@ -36,8 +36,6 @@ enum What {
     },
     /// Seal the data keys under another master key; files and data keys stay as they are
     MasterKey {
-        #[command(flatten)]
-        dictionaries: DictArgs,
         /// The new master key: file:PATH, env:VAR, cmd:COMMAND or plaintext
         #[arg(long, value_name = "SPEC")]
         new_master_key: MasterKeySource,
@@ -48,14 +46,12 @@ impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
         match self.what {
             What::DataKey {
-                dictionaries,
                 method,
                 if_older_than,
-            } => rotate_data_key(&dictionaries, method, if_older_than, ui),
-            What::MasterKey {
-                dictionaries,
-                new_master_key,
-            } => rotate_master_key(&dictionaries, &new_master_key, ui),
+            } => rotate_data_key(&self.dictionaries, method, if_older_than, ui),
+            What::MasterKey { new_master_key } => {
+                rotate_master_key(&self.dictionaries, &new_master_key, ui)
+            }
         }
     }
 }
