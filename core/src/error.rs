@@ -299,6 +299,18 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+impl Error {
+    /// The same error seen from a file in which `part` stands `by` bytes in.
+    pub(crate) fn moved(mut self, part: Part, by: u64) -> Self {
+        if let Self::Damaged(damage) = &mut self
+            && damage.part == part
+        {
+            damage.at = damage.at.saturating_add(by);
+        }
+        self
+    }
+}
+
 impl fmt::Display for WrongMasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

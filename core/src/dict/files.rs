@@ -149,7 +149,7 @@ impl FileDictionary {
             .map_err(|error| error.in_part(Part::Envelope, header::LEN as u64))?;
         let payload = envelope
             .open(&MasterKey::Plaintext)
-            .map_err(|error| match error {
+            .map_err(|error| match error.moved(Part::Envelope, header::LEN as u64) {
                 // No master key would help: TiKV never seals this file, so nothing may fall back to another key over it.
                 Error::WrongMasterKey(_) => Damage {
                     part: Part::Envelope,
