@@ -39,6 +39,7 @@ pub struct Envelope {
 
 /// How an envelope is sealed, as far as it can be told without a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sealing {
     /// `plaintext`, `aes256-gcm`, or what the envelope says; `None` when it says nothing.
     pub method: Option<String>,
