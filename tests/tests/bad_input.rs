@@ -24,9 +24,23 @@ fn call<'a>(words: &[&'a str]) -> Vec<&'a str> {
 struct SealedCase {
     name: String,
     verdict: String,
-    object: String,
+    object: Option<String>,
+    file: Option<String>,
+    #[serde(default)]
+    pieces: Vec<(usize, usize)>,
     master_keys: Vec<String>,
     context: std::collections::BTreeMap<String, String>,
+}
+
+impl SealedCase {
+    fn bytes(&self) -> Vec<u8> {
+        if let Some(object) = &self.object {
+            return hex::decode(object);
+        }
+        let whole = vector(&format!("sealed/{}", self.file.as_ref().unwrap()));
+        let pieces = self.pieces.iter().map(|&(from, to)| &whole[from..to]);
+        pieces.collect::<Vec<_>>().concat()
+    }
 }
 
 /// Truncated, lengthened, forged, of another version: every refused case of the format's description.
@@ -37,7 +51,7 @@ fn sealed_objects_that_are_not_to_be_opened_are_refused_with_one_line_and_leave_
     assert!(cases.len() >= 40);
     let mut refused = 0;
     for case in cases {
-        sandbox.write("case.sealed", hex::decode(&case.object));
+        sandbox.write("case.sealed", case.bytes());
         let keys = case.master_keys.iter().enumerate().map(|(number, key)| {
             let name = format!("{number}.key");
             sandbox.write(&name, format!("{key}\n"));
@@ -108,9 +122,13 @@ fn directories_pipes_sockets_and_devices_in_place_of_files_are_named_and_refused
         symlink(sandbox.path(&path), sandbox.path("odd")).unwrap();
         for words in readers(&path) {
             // A pipe without a writer, and a device without an end, are read for ever by those who read streams.
-            let waits = matches!(kind, "pipe" | "device")
-                && !matches!(words[0], "inspect" | "demo")
-                && !words.contains(&"--config");
+            let reads_streams =
+                !matches!(words[0], "inspect" | "demo") && !words.contains(&"--config");
+            let waits = match kind {
+                "pipe" => reads_streams,
+                "device" => reads_streams && words[0] != "decrypt" && !words.contains(&"file:odd"),
+                _ => false,
+            };
             // A directory is a tree to decrypt, and an empty one is done at once.
             let is_tree = kind == "directory" && words[0] == "decrypt";
             // A directory without dictionaries.
@@ -118,6 +136,8 @@ fn directories_pipes_sockets_and_devices_in_place_of_files_are_named_and_refused
                 5
             } else if words.contains(&"file:odd") {
                 8
+            } else if kind == "device" && words[0] == "decrypt" {
+                4
             } else {
                 7
             };
@@ -148,10 +168,6 @@ fn directories_pipes_sockets_and_devices_in_place_of_files_are_named_and_refused
             );
         }
     }
-    // What streams do: a device gives bytes until its first ones have been judged.
-    sandbox
-        .run(call(&["decrypt", "odd-device", "--out", "out"]))
-        .expect_failure(4, &["odd-device", "not a sealed object"]);
     assert!(!sandbox.path("out").exists());
 }
 
@@ -165,7 +181,9 @@ fn a_file_that_opens_but_cannot_be_read_is_named() {
         call(&["decrypt", memory, "--out", "out"]),
         call(&["store", "-d", "vault", "put", memory, "name"]),
     ] {
-        sandbox.run(&words).expect_failure(7, &["error 5"]);
+        sandbox
+            .run(&words)
+            .expect_failure(7, &[memory, "cannot read", "error 5"]);
     }
     sandbox
         .run([
@@ -227,7 +245,7 @@ fn file_names_that_are_not_utf8_work_except_as_names_in_a_dictionary() {
         name(b"put"),
         plain,
     ];
-    run(&put).expect_failure(2, &["not UTF-8", "NAME"]);
+    run(&put).expect_failure(2, &["UTF-8", "NAME"]);
     run(&[&put[..], &[name(b"given")]].concat()).expect_status(0);
     // As a name itself, it is refused by the parser of the command line.
     run(&[&put[..], &[plain]].concat()).expect_status(2);
@@ -365,7 +383,7 @@ fn large_files_of_zeros_are_refused() {
             .set_len(256 << 20)
             .unwrap();
         let inspected = sandbox.run(call(&["inspect", name]));
-        inspected.expect_failure(4, &[name, "expected"]);
+        inspected.expect_failure(4, &[name]);
     }
     sandbox
         .run(call(&["decrypt", "object.sealed"]))
