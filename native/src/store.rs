@@ -107,7 +107,7 @@ impl Store {
         let key = self.dictionaries.new_file(&new_name)?;
         let file = File::create_new(&new_path).map_err(Error::io(&new_path, "create"))?;
         let mut writer = EncryptedWriter::new(&file, key.stream(&Portable));
-        let len = copy(content, &mut writer).map_err(Error::io(&new_path, "write"))?;
+        let len = copy(content, &mut writer, &new_path)?;
         fsops::sync(&file, &new_path)?;
         fsops::sync_parent(&new_path)?;
 
@@ -254,18 +254,23 @@ fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     fsops::sync_parent(to)
 }
 
-fn copy(from: &mut impl Read, to: &mut impl io::Write) -> io::Result<u64> {
+/// Copies to the file at `path`, and tells what couldn't be read from what couldn't be written.
+fn copy(from: &mut impl Read, to: &mut impl io::Write, path: &Path) -> Result<u64, Error> {
     let mut buffer = Zeroizing::new(vec![0; PIECE]);
     let mut copied = 0;
     loop {
         match from.read(&mut buffer) {
-            Ok(0) => return to.flush().map(|()| copied),
+            Ok(0) => {
+                to.flush().map_err(Error::io(path, "write"))?;
+                return Ok(copied);
+            }
             Ok(read) => {
-                to.write_all(buffer.get(..read).unwrap_or_default())?;
+                to.write_all(buffer.get(..read).unwrap_or_default())
+                    .map_err(Error::io(path, "write"))?;
                 copied += read as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(Error::io(path, "read what is to be written to it")(error)),
         }
     }
 }
