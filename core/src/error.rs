@@ -414,7 +414,7 @@ impl fmt::Display for Finding {
             ),
             Self::Tag => write!(
                 f,
-                "the authentication tag doesn't verify, although the key is right; {RESTORE}"
+                "the authentication tag doesn't verify, although the key is right: bytes were changed or cut off; {RESTORE}"
             ),
             Self::HeaderForged => write!(
                 f,

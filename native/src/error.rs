@@ -248,6 +248,11 @@ fn advice(error: &io::Error) -> &'static str {
         | io::ErrorKind::FileTooLarge
         | io::ErrorKind::WriteZero => "free some space, or raise the quota, and try again",
         io::ErrorKind::ReadOnlyFilesystem => "choose a place that can be written",
+        io::ErrorKind::NotADirectory => "check the path: what stands before a '/' in it is a file",
+        io::ErrorKind::IsADirectory => "give the path of a file",
+        io::ErrorKind::InvalidFilename => "use a shorter name",
+        io::ErrorKind::InvalidData => "check that this is the right file",
+        io::ErrorKind::BrokenPipe => "what read it has ended before the end of the output",
         _ => "check the disk and the system's log",
     }
 }

@@ -3,9 +3,9 @@
 //! The bytes go to a temporary file in the same directory; it is synced, renamed over its target, and then the directory is synced.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -54,12 +54,22 @@ impl AtomicFile {
             ))
         })?;
         replaced(&target)?;
+        let directory = fsops::parent(&target);
+        // The crate's own error would show the temporary name, and not only what the system said.
+        let mut refused = None;
         let temporary = tempfile::Builder::new()
             .prefix(&prefix(name))
             .rand_bytes(RANDOM_LEN)
             .suffix(".tmp")
-            .tempfile_in(fsops::parent(&target))
-            .map_err(Error::io(&target, "create a temporary file for it"))?;
+            .make_in(directory, |path| {
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create_new(true).mode(0o600);
+                let opened = options.open(path);
+                refused = opened.as_ref().err().and_then(io::Error::raw_os_error);
+                opened
+            })
+            .map_err(|error| refused.map_or(error, io::Error::from_raw_os_error))
+            .map_err(Error::io(directory, "create a file in this directory"))?;
         Ok(Self { temporary, target })
     }
 

@@ -1,5 +1,6 @@
 //! What the tests of this folder share: vector files, the golden manifest, random numbers, and an independent reader of the formats.
 
+pub mod cli;
 pub mod golden;
 pub mod hex;
 pub mod oracle;

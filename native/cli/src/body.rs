@@ -1,7 +1,8 @@
 //! Moving bytes: inputs, outputs and what happens to them on the way.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
@@ -26,19 +27,7 @@ impl Input {
         if is_dash(path) {
             return Ok(Self::Stdin);
         }
-        let file = File::open(path).map_err(io(path, "open"))?;
-        if file
-            .metadata()
-            .map_err(io(path, "read the size of"))?
-            .is_dir()
-        {
-            return Err(Error::NotAFile {
-                path: path.to_owned(),
-                found: "a directory",
-            }
-            .into());
-        }
-        Ok(Self::File(path.to_owned(), file))
+        Ok(Self::File(path.to_owned(), open_stream(path)?))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -70,6 +59,37 @@ impl Read for Input {
     }
 }
 
+/// Opens something that can be read from its beginning to its end: a file, a pipe or a device.
+pub(crate) fn open_stream(path: &Path) -> Outcome<File> {
+    let kind = fs::metadata(path).map_err(io(path, "open"))?.file_type();
+    if kind.is_dir() {
+        return Err(not_a_file(path, "a directory"));
+    }
+    if kind.is_socket() {
+        return Err(not_a_file(path, "a socket"));
+    }
+    File::open(path).map_err(io(path, "open"))
+}
+
+/// Opens a regular file, which can be read more than once or in parts. Links are followed. Nothing else is even opened: a pipe would wait
+/// for its other end, and a device may have no end.
+pub(crate) fn open_regular(path: &Path) -> Outcome<File> {
+    if fs::metadata(path).is_ok_and(|metadata| {
+        let kind = metadata.file_type();
+        kind.is_fifo() || kind.is_char_device() || kind.is_block_device()
+    }) {
+        return Err(not_a_file(path, "a pipe or device"));
+    }
+    open_stream(path)
+}
+
+fn not_a_file(path: &Path, found: &'static str) -> Failure {
+    Failure::Error(Error::NotAFile {
+        path: path.to_owned(),
+        found,
+    })
+}
+
 /// Where bytes go. A file appears under its name only when it is whole.
 #[derive(Debug)]
 pub(crate) enum Output {
@@ -84,7 +104,7 @@ impl Output {
             return Ok(Self::Stdout);
         }
         if !overwrite && path.symlink_metadata().is_ok() {
-            return Err(Failure::usage(format!(
+            return Err(Failure::already_exists(format!(
                 "{}: already exists; choose another --out, or overwrite it with --force",
                 path.display()
             )));

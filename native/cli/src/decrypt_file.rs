@@ -1,15 +1,14 @@
 //! `stillkey decrypt-file`: the plaintext of one data file, wherever it is.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use stillkey::core::Portable;
 use stillkey::{EncryptedReader, FileKey};
 
-use crate::body::{Output, copy};
+use crate::body::{Output, copy, open_regular};
 use crate::dictionaries::DictArgs;
-use crate::failure::{Outcome, io};
+use crate::failure::Outcome;
 use crate::range::RangeArgs;
 use crate::ui::Ui;
 
@@ -71,7 +70,7 @@ impl PartArgs {
         force: bool,
         ui: &Ui,
     ) -> Outcome {
-        let file = File::open(path).map_err(io(path, "open"))?;
+        let file = open_regular(path)?;
         let mut output = Output::create(out, force)?;
         let (to, stdout_is_data) = (output.path().to_owned(), output.is_stdout());
         let stream = key.tiflash_stream(&Portable, &self.tiflash_file_name);

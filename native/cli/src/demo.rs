@@ -12,7 +12,7 @@ use stillkey::{
     Dictionaries, DictionaryWriter, EncryptedReader, Error, SealedReader, SealedWriter, Store,
 };
 
-use crate::body::copy;
+use crate::body::{copy, open_regular};
 use crate::failure::{Failure, Outcome, io};
 use crate::ui::Ui;
 
@@ -31,7 +31,7 @@ impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
         let name = "file";
         let len = self
-            .file
+            .open()?
             .metadata()
             .map_err(io(&self.file, "read the size of"))?
             .len();
@@ -97,7 +97,7 @@ impl Args {
     }
 
     fn open(&self) -> Outcome<File> {
-        File::open(&self.file).map_err(io(&self.file, "open"))
+        open_regular(&self.file)
     }
 
     fn seal(&self, object: &Path, keys: &[MasterKey]) -> Outcome {

@@ -11,6 +11,8 @@ use stillkey::{Error, ErrorKind};
 pub(crate) enum Failure {
     /// Something that the library reports.
     Error(Error),
+    /// Something that the command has better words for than the library.
+    Said(ErrorKind, String),
     /// The command has printed its findings, and this is what they amount to.
     Found(ErrorKind),
 }
@@ -22,10 +24,15 @@ impl Failure {
         Self::Error(Error::Usage(what.into()))
     }
 
+    /// Something is there already, as `what` says.
+    pub(crate) fn already_exists(what: impl Into<String>) -> Self {
+        Self::Said(ErrorKind::AlreadyExists, what.into())
+    }
+
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Error(error) => error.kind(),
-            Self::Found(kind) => *kind,
+            Self::Said(kind, _) | Self::Found(kind) => *kind,
         }
     }
 
@@ -75,6 +82,18 @@ pub(crate) fn error_json(error: &Error) -> Value {
         json["offset"] = damage.at.into();
     }
     json
+}
+
+/// As [`error_json`], for any failure that has a message.
+pub(crate) fn failure_json(failure: &Failure) -> Option<(String, Value)> {
+    match failure {
+        Failure::Error(error) => Some((error.to_string(), error_json(error))),
+        Failure::Said(kind, message) => Some((
+            message.clone(),
+            json!({ "kind": kind_name(*kind), "message": message }),
+        )),
+        Failure::Found(_) => None,
+    }
 }
 
 impl From<Error> for Failure {

@@ -1,6 +1,7 @@
 //! `stillkey completions` and `stillkey man`: made from the same definitions as the command line itself.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use clap_complete::Shell;
 
@@ -18,8 +19,14 @@ pub(crate) struct CompletionsArgs {
 
 impl CompletionsArgs {
     pub(crate) fn run(self, command: &mut clap::Command) -> Outcome {
-        clap_complete::generate(self.shell, command, "stillkey", &mut std::io::stdout());
-        Ok(())
+        // Its own writing panics when it can't write, so it gets a buffer, which always can.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, command, "stillkey", &mut script);
+        let mut stdout = std::io::stdout().lock();
+        stdout
+            .write_all(&script)
+            .and_then(|()| stdout.flush())
+            .map_err(io(Path::new("standard output"), "write"))
     }
 }
 

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use stillkey::Error;
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::keys::default_key_path;
 use crate::ui::Ui;
 
@@ -24,7 +25,13 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
         let path = self.path.map_or_else(default_key_path, Ok)?;
-        let key = stillkey::create_master_key_file(&path)?;
+        let key = stillkey::create_master_key_file(&path).map_err(|error| match error {
+            Error::AlreadyExists { path } => Failure::already_exists(format!(
+                "{}: already exists, and what it seals would be lost with it; use this key, or make the new one elsewhere",
+                path.display()
+            )),
+            error => error.into(),
+        })?;
         let human = format!(
             "{}: new master key {}\nKeep a copy in a safe place: without it, what it seals is lost.",
             path.display(),

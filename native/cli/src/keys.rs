@@ -1,10 +1,12 @@
 //! Which master keys a command uses: named on the command line, in the environment, in TiKV's configuration, or the default one.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use stillkey::core::{EncryptionContext, MasterKey};
 use stillkey::{Error, MasterKeySource, TikvConfig};
 
+use crate::body::open_regular;
 use crate::failure::{Failure, Outcome, io};
 use crate::ui::Ui;
 
@@ -28,8 +30,12 @@ impl KeyArgs {
         } else if let Some(config) = self.config()? {
             let named = std::iter::once(&config.master_key).chain(&config.previous_master_key);
             named
-                .map(|key| key.source().cloned())
-                .collect::<Result<_, _>>()?
+                .map(|key| {
+                    key.source()
+                        .cloned()
+                        .map_err(|error| self.in_config(&error))
+                })
+                .collect::<Outcome<_>>()?
         } else {
             from_environment()?.into_iter().collect()
         };
@@ -57,17 +63,28 @@ impl KeyArgs {
         let Some(path) = &self.config else {
             return Ok(None);
         };
-        let text = std::fs::read_to_string(path).map_err(io(path, "read"))?;
-        let config = TikvConfig::parse(&text)
-            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        Ok(Some(config))
+        let mut text = String::new();
+        open_regular(path)?
+            .read_to_string(&mut text)
+            .map_err(io(path, "read"))?;
+        TikvConfig::parse(&text)
+            .map(Some)
+            .map_err(|error| self.in_config(&error))
+    }
+
+    fn in_config(&self, error: &Error) -> Failure {
+        let path = self.config.as_deref().unwrap_or(Path::new("configuration"));
+        Failure::usage(format!("{}: {error}", path.display()))
     }
 }
 
 /// What STILLKEY_MASTER_KEY names, if it is set.
 pub(crate) fn from_environment() -> Outcome<Option<MasterKeySource>> {
     match std::env::var("STILLKEY_MASTER_KEY") {
-        Ok(spec) if !spec.is_empty() => Ok(Some(spec.parse()?)),
+        Ok(spec) if !spec.is_empty() => match spec.parse() {
+            Ok(source) => Ok(Some(source)),
+            Err(error) => Err(Failure::usage(format!("STILLKEY_MASTER_KEY: {error}"))),
+        },
         Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err(Failure::usage(
             "STILLKEY_MASTER_KEY is not UTF-8; name the master key with --master-key",

@@ -1,5 +1,6 @@
 //! `stillkey store`: named files over a dictionary directory.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use stillkey::{Error, Store};
 use crate::body::Input;
 use crate::decrypt_file::PartArgs;
 use crate::dictionaries::{DictArgs, PlaceArgs};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, io};
 use crate::ui::Ui;
 
 /// Put, get, list, remove and rename files in a dictionary directory
@@ -81,6 +82,20 @@ enum Action {
     },
 }
 
+/// A reader that remembers what the system refused: the store knows what it couldn't read, but not where that is.
+struct Watched<R> {
+    reader: R,
+    refused: Option<i32>,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.reader.read(buffer);
+        self.refused = read.as_ref().err().and_then(std::io::Error::raw_os_error);
+        read
+    }
+}
+
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
         match &self.action {
@@ -146,12 +161,22 @@ impl Args {
         let mut store = self.open(ui)?;
         let input = Input::open(file)?;
         let bar = ui.progress(input.len());
-        let put = store.put(name, &mut bar.wrap_read(input), force);
-        let bytes = put.map_err(|error| match error {
-            Error::AlreadyExists { .. } | Error::NameTaken { .. } => Failure::usage(format!(
-                "{name}: is in the store already; choose another name, or replace it with --force"
-            )),
-            error => error.into(),
+        let path = input.path().to_owned();
+        let mut input = Watched {
+            reader: bar.wrap_read(input),
+            refused: None,
+        };
+        let put = store.put(name, &mut input, force);
+        let bytes = put.map_err(|error| match (error, input.refused) {
+            (Error::AlreadyExists { .. } | Error::NameTaken { .. }, _) => {
+                Failure::already_exists(format!(
+                    "{name}: is in the store already; choose another name, or replace it with --force"
+                ))
+            }
+            (Error::Io { .. }, Some(code)) => {
+                io(&path, "read")(std::io::Error::from_raw_os_error(code))
+            }
+            (error, _) => error.into(),
         })?;
         bar.finish_and_clear();
         ui.result(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use serde_json::json;
-use stillkey::Error;
+use stillkey::{Error, ErrorKind};
 use walkdir::WalkDir;
 
 use crate::body::{Input, Output};
@@ -64,11 +64,19 @@ pub(crate) fn map(
                 .map_err(|error| io(entry.path(), "read the size of")(error.into()))?
                 .len();
         } else if !entry.file_type().is_dir() {
-            return Err(Error::NotAFile {
-                path: entry.into_path(),
-                found: "a link, device or socket inside the tree",
-            }
-            .into());
+            let found = if entry.path_is_symlink() {
+                "a symbolic link"
+            } else {
+                "a pipe, socket or device"
+            };
+            return Err(Failure::Said(
+                ErrorKind::Io,
+                format!(
+                    "{}: {found}, but a tree can only hold directories and regular files; take it out of the tree, and give files that are \
+                     linked by their own paths",
+                    entry.path().display()
+                ),
+            ));
         }
         entries.push(entry);
     }
@@ -118,6 +126,12 @@ fn refuse_bad_target(from: &Path, to: &Path, force: bool) -> Outcome {
             from.display()
         )));
     }
+    if to.exists() && !to.is_dir() {
+        return Err(Failure::usage(format!(
+            "{}: not a directory, which the output for a tree has to be; choose another --out",
+            to.display()
+        )));
+    }
     let absolute = |path: &Path| {
         fs::canonicalize(path)
             .or_else(|_| std::path::absolute(path))
@@ -141,7 +155,7 @@ fn refuse_bad_target(from: &Path, to: &Path, force: bool) -> Outcome {
     let occupied =
         to.symlink_metadata().is_ok() && fs::read_dir(to).map_err(io(to, "list"))?.next().is_some();
     if occupied && !force {
-        return Err(Failure::usage(format!(
+        return Err(Failure::already_exists(format!(
             "{}: is not empty; choose another --out, or overwrite files in it with --force",
             to.display()
         )));

@@ -6,7 +6,7 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Outcome, error_json, io};
+use crate::failure::{Failure, Outcome, failure_json, io};
 
 /// Options that every command has.
 #[derive(Debug, clap::Args)]
@@ -64,18 +64,14 @@ impl Ui {
 
     /// Says why the command failed.
     pub(crate) fn report(&self, failure: &Failure) {
-        let Failure::Error(error) = failure else {
+        let Some((message, json)) = failure_json(failure) else {
             return;
         };
         if self.json {
             // stdout may be closed, which is then the reason for being here.
-            let _ = writeln!(
-                std::io::stdout(),
-                "{:#}",
-                json!({ "error": error_json(error) })
-            );
+            let _ = writeln!(std::io::stdout(), "{:#}", json!({ "error": json }));
         }
-        eprintln!("stillkey: {error}");
+        eprintln!("stillkey: {message}");
     }
 
     /// A progress bar over bytes; hidden unless stderr is a terminal. `len`: bytes in all, if known.

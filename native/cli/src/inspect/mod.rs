@@ -13,6 +13,7 @@ use stillkey::core::Reading;
 use stillkey::core::sealed::Header;
 use stillkey::{Error, ErrorKind};
 
+use crate::body::open_regular;
 use crate::failure::{Failure, Outcome, error_json, io};
 use crate::keys::KeyArgs;
 use crate::ui::Ui;
@@ -160,7 +161,7 @@ impl Args {
 /// Reads a dictionary, or of anything else only what a header can have.
 fn read(path: &Path) -> Outcome<Vec<u8>> {
     const LONGEST_HEADER: u64 = 2 << 20;
-    let mut file = fs::File::open(path).map_err(io(path, "open"))?;
+    let mut file = open_regular(path)?;
     let mut bytes = Vec::new();
     (&mut file)
         .take(LONGEST_HEADER)
