@@ -36,6 +36,17 @@ pub fn data_path(directory: &Path, name: &str) -> PathBuf {
     directory.join(name)
 }
 
+/// Whether an entry's name is one that a [`Store`] gives while it puts a file: what an interruption left, until the next opening finishes
+/// or undoes it.
+///
+/// ```
+/// assert!(stillkey::is_unfinished("letters/1.stillkey-new"));
+/// assert!(!stillkey::is_unfinished("letters/1"));
+/// ```
+pub fn is_unfinished(name: &str) -> bool {
+    name.ends_with(NEW) || name.ends_with(OLD)
+}
+
 /// A dictionary directory with its data files below it, under relative names. Holds the directory's lock.
 ///
 /// ```
@@ -221,10 +232,8 @@ impl Store {
                 .as_os_str()
                 == name;
         let file_name = name.rsplit('/').next().unwrap_or_default();
-        let reserved = RESERVED.contains(&name)
-            || name.ends_with(NEW)
-            || name.ends_with(OLD)
-            || install::is_leftover(file_name);
+        let reserved =
+            RESERVED.contains(&name) || is_unfinished(name) || install::is_leftover(file_name);
         if !normal || reserved {
             return Err(Error::Usage(format!(
                 "{name:?}: not a name for a file in the store; use a relative path without '.', '..' or a name that the store itself uses"
