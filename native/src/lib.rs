@@ -81,4 +81,4 @@ pub use install::{AtomicFile, is_leftover, write_file};
 pub use master::{LoadedMasterKey, MasterKeySource, create_master_key_file};
 pub use sealed::{SealedFile, SealedReader, SealedWriter};
 pub use stillkey_core as core;
-pub use store::{Store, data_path};
+pub use store::{Store, data_path, is_unfinished};

@@ -37,6 +37,17 @@ pub fn data_path(directory: &Path, name: &str) -> PathBuf {
     directory.join(name)
 }
 
+/// Whether an entry's name is one that a [`Store`] gives while it puts a file: what an interruption left, until the next opening finishes
+/// or undoes it.
+///
+/// ```
+/// assert!(stillkey::is_unfinished("letters/1.stillkey-new"));
+/// assert!(!stillkey::is_unfinished("letters/1"));
+/// ```
+pub fn is_unfinished(name: &str) -> bool {
+    name.ends_with(NEW) || name.ends_with(OLD)
+}
+
 /// A dictionary directory with its data files below it, under relative names. Holds the directory's lock.
 ///
 /// ```
@@ -235,8 +246,7 @@ impl Store {
         let reserved = RESERVED
             .iter()
             .any(|reserved| reserved.eq_ignore_ascii_case(name))
-            || name.ends_with(NEW)
-            || name.ends_with(OLD)
+            || is_unfinished(name)
             || install::is_leftover(file_name);
         if !normal || reserved {
             return Err(Error::Usage(format!(

@@ -176,6 +176,21 @@ impl Case {
         vector(&format!("tikv/{}/{path}", self.dir))
     }
 
+    /// The path of one of its files, or of its directory when that is empty.
+    pub fn path(&self, path: &str) -> String {
+        let path = crate::vector_path(&format!("tikv/{}/{path}", self.dir));
+        path.to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// The digits of the master key in hand that opens its key.dict; `None` for plaintext.
+    pub fn master_key_digits(&self) -> Option<String> {
+        let in_file = self.master_key.as_ref().map(|path| {
+            let text = String::from_utf8(vector(&format!("tikv/{path}"))).unwrap();
+            text.trim_end().to_owned()
+        });
+        in_file.or_else(|| self.kms_plaintext_key.clone())
+    }
+
     /// The version byte that its file.dict is said to have.
     pub fn file_dict_version(&self) -> u8 {
         hex::decode(&self.file_dict_header)[0]

@@ -257,7 +257,7 @@ fn the_longest_name_is_shown_and_a_longer_one_cannot_be_logged() {
     let info = FileInfo::plaintext(7);
     let record = |name: &str| {
         Record::Insert {
-            name: name,
+            name,
             info: info.clone(),
         }
         .to_bytes()

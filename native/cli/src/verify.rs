@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use stillkey::core::Verdict;
-use stillkey::{Dictionaries, ErrorKind, is_leftover};
+use stillkey::{Dictionaries, ErrorKind, is_leftover, is_unfinished};
 use walkdir::WalkDir;
 
 use crate::dictionaries::{DictArgs, PlaceArgs};
@@ -108,6 +108,10 @@ impl Args {
 
     fn check_entries(&self, dictionaries: &Dictionaries, report: &mut Report) -> Outcome {
         for (name, _) in dictionaries.files()?.iter() {
+            if is_unfinished(name) {
+                report.leftovers.push(name.to_owned());
+                continue;
+            }
             match dictionaries.file(name) {
                 Ok(key) => report.plaintext += u64::from(key.data_key().is_none()),
                 Err(error) => report.unusable.push(format!("{name:?}: {error}")),
