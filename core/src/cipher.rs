@@ -51,6 +51,7 @@ pub struct AeadError;
 
 /// The ciphers that [`AeadKernel`]s exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Aead {
     /// AES-256-GCM, 32-byte key.
     Aes256Gcm,
@@ -76,7 +77,8 @@ pub trait CipherProvider: Send + Sync {
     /// Expands `key` for counter mode.
     fn ctr(&self, key: &DataKey) -> Arc<dyn CtrKernel>;
 
-    /// Expands `key` for authenticated encryption; `None` when its length isn't [`Aead::key_len`].
+    /// Expands `key` for authenticated encryption; `None` when its length isn't [`Aead::key_len`], or for a cipher that the provider
+    /// doesn't have: it should then ask [`Portable`].
     fn aead(&self, aead: Aead, key: &SecretBytes) -> Option<Box<dyn AeadKernel>> {
         Portable.aead(aead, key)
     }

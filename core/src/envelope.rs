@@ -39,6 +39,7 @@ pub struct Envelope {
 
 /// How an envelope is sealed, as far as it can be told without a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sealing {
     /// `plaintext`, `aes256-gcm`, or what the envelope says; `None` when it says nothing.
     pub method: Option<String>,
@@ -113,7 +114,8 @@ impl Envelope {
     /// # Errors
     /// - [`Error::WrongMasterKey`]: another key, another way of sealing, or damage that no checksum caught; TiKV falls back here.
     /// - [`Error::OtherMasterKeyKind`]: a kind or vendor other than the one given; TiKV stops here.
-    /// - [`Error::Damaged`]: metadata that is missing or of the wrong length, an unwrapped key of the wrong length.
+    /// - [`Error::Damaged`]: metadata that is missing or of the wrong length, an unwrapped key of the wrong length; `at` counts from the
+    ///   start of the envelope.
     /// - [`Error::Unsupported`]: a method that isn't known.
     /// - [`Error::Unavailable`]: the key service could not answer.
     pub fn open(&self, master_key: &MasterKey) -> Result<SecretBytes, Error> {

@@ -53,7 +53,7 @@ pub enum WrongMasterKey {
     Refused(String),
     /// None of the object's wrapped keys belongs to a master key given.
     NoRecipient {
-        /// The master keys that would open it, by reference, comma-separated.
+        /// The master keys that would open it, by reference, comma-separated; only the first ones of many.
         recipients: String,
     },
 }
@@ -262,6 +262,8 @@ pub enum Misuse {
     RecipientCount(usize),
     /// `plaintext` protects nothing, so it can't seal an object.
     PlaintextRecipient,
+    /// A key service whose [`provider`](crate::KeyService::provider) is 0, which stands for nothing, or 1, which stands for raw master keys.
+    ReservedProvider(u8),
     /// A chunk size outside 4 KiB to 16 MiB.
     ChunkSize(u8),
     /// An object longer than 2^32 chunks.
@@ -298,6 +300,18 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+impl Error {
+    /// The same error seen from a file in which `part` stands `by` bytes in.
+    pub(crate) fn moved(mut self, part: Part, by: u64) -> Self {
+        if let Self::Damaged(damage) = &mut self
+            && damage.part == part
+        {
+            damage.at = damage.at.saturating_add(by);
+        }
+        self
+    }
+}
 
 impl fmt::Display for WrongMasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -473,6 +487,7 @@ impl fmt::Display for Misuse {
             Self::KeyIdsCollide => f.write_str("ten random key ids in a row were taken; check the random number generator"),
             Self::RecipientCount(found) => write!(f, "an object is sealed for 1 to 64 master keys, not {found}"),
             Self::PlaintextRecipient => f.write_str("the master key 'plaintext' protects nothing, so it can't seal an object; give a real master key"),
+            Self::ReservedProvider(number) => write!(f, "a key service with the provider number {number}, which is reserved; give it a number of its own"),
             Self::ChunkSize(exponent) => write!(f, "chunks of 2^{exponent} bytes; use 2^12 (4 KiB) to 2^24 (16 MiB)"),
             Self::TooManyChunks => f.write_str("an object holds at most 2^32 chunks; use larger chunks"),
             Self::ChunkLength { expected, found } => write!(f, "a chunk of {found} bytes, expected {expected}"),

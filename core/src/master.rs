@@ -111,7 +111,7 @@ pub trait KeyService: Send + Sync + fmt::Debug {
     /// The name stored in key dictionaries, compared exactly: `AWS`, `azure`, `gcp`, …
     fn vendor(&self) -> &str;
 
-    /// The number stored in sealed objects (`core/FORMAT.md` lists them).
+    /// The number stored in sealed objects (`core/FORMAT.md` lists them): neither 0 nor 1. Key dictionaries don't use it.
     fn provider(&self) -> u8;
 
     /// Wraps `key`, binding it to `context`.

@@ -27,6 +27,7 @@ use crate::master::MasterKeySource;
 /// # Ok::<(), stillkey::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TikvConfig {
     /// `storage.data-dir`: where the dictionaries are, if the file says.
     pub data_dir: Option<PathBuf>,
@@ -40,6 +41,7 @@ pub struct TikvConfig {
 
 /// A master key as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConfiguredMasterKey {
     /// Plaintext, or a file.
     Source(MasterKeySource),

@@ -3,8 +3,9 @@
 //! The dictionary and the file system can't change in one step, so a file that is replaced stands under a second name meanwhile, with an
 //! entry of its own. Whoever opens the store next finishes or undoes what such names tell of.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use stillkey_core::{MasterKey, Portable};
@@ -91,7 +92,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::AlreadyExists`] and [`Error::NameTaken`] without `overwrite`; [`Error::Usage`] for a name that doesn't lie below the directory;
-    /// those of `content` and of [`DictionaryWriter::new_file`]. The store is then as before.
+    /// those of `content` and of [`DictionaryWriter::new_file`]. The store then holds the file that it held before; after a failure past the
+    /// point where the new one was durable, it holds the new one.
     pub fn put(
         &mut self,
         name: &str,
@@ -116,14 +118,21 @@ impl Store {
         fsops::create_directories(fsops::parent(path))?;
 
         let key = self.dictionaries.new_file(&new_name)?;
-        let file = File::create_new(&new_path).map_err(Error::io(&new_path, "create"))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new_path)
+            .map_err(Error::io(&new_path, "create"))?;
         let mut writer = EncryptedWriter::new(&file, key.stream(&Portable));
         let len = copy(content, &mut writer, &new_path)?;
         fsops::sync(&file, &new_path)?;
         fsops::sync_parent(&new_path)?;
 
         let replaced = self.dictionaries.files().find(name).cloned();
-        if let Some(replaced) = replaced.filter(|_| path.exists()) {
+        if let Some(replaced) = replaced
+            && exists(path)?
+        {
             self.dictionaries.insert(&old_name, replaced)?;
             rename(path, &old_path)?;
         }
@@ -148,7 +157,7 @@ impl Store {
         self.dictionaries.link(from, to)?;
         if let Err(error) = rename(&source, &destination) {
             // The entry without a file would only be in the way.
-            if !destination.exists() {
+            if matches!(exists(&destination), Ok(false)) {
                 let _ = self.dictionaries.remove(to);
             }
             return Err(error);
@@ -169,9 +178,8 @@ impl Store {
     /// Removes file and entry, in this order, where they exist.
     fn forget(&mut self, name: &str) -> Result<(), Error> {
         let path = self.path(name);
-        if path.symlink_metadata().is_ok() {
+        if exists(&path)? {
             fsops::remove(&path)?;
-            fsops::sync_parent(&path)?;
         }
         self.dictionaries.remove(name).map(drop)
     }
@@ -181,7 +189,7 @@ impl Store {
         for name in self.names_before(OLD) {
             let old = format!("{name}{OLD}");
             let (path, old_path) = (self.path(&name), self.path(&old));
-            if !path.exists() && old_path.exists() {
+            if !exists(&path)? && exists(&old_path)? {
                 let info = self.dictionaries.file(&old)?.info().clone();
                 self.dictionaries.insert(&name, info)?;
                 rename(&old_path, &path)?;
@@ -192,7 +200,9 @@ impl Store {
             let new = format!("{name}{NEW}");
             let files = self.dictionaries.files();
             let announced = files.find(&name) == files.find(&new);
-            if announced && !self.path(&name).exists() {
+            // While the new file stands under its second name, whatever is at `name` isn't what the entry is about.
+            let never_renamed = exists(&self.path(&new))? || !exists(&self.path(&name))?;
+            if announced && never_renamed {
                 self.dictionaries.remove(&name)?;
             }
             self.forget(&new)?;
@@ -232,8 +242,12 @@ impl Store {
                 .as_os_str()
                 == name;
         let file_name = name.rsplit('/').next().unwrap_or_default();
-        let reserved =
-            RESERVED.contains(&name) || is_unfinished(name) || install::is_leftover(file_name);
+        // In any case, for file systems that fold it.
+        let reserved = RESERVED
+            .iter()
+            .any(|reserved| reserved.eq_ignore_ascii_case(name))
+            || is_unfinished(name)
+            || install::is_leftover(file_name);
         if !normal || reserved {
             return Err(Error::Usage(format!(
                 "{name:?}: not a name for a file in the store; use a relative path without '.', '..' or a name that the store itself uses"
@@ -243,7 +257,7 @@ impl Store {
     }
 
     fn expect_free(&self, name: &str, path: &Path) -> Result<(), Error> {
-        if path.symlink_metadata().is_ok() {
+        if exists(path)? {
             return Err(Error::AlreadyExists {
                 path: path.to_owned(),
             });
@@ -255,6 +269,19 @@ impl Store {
             }),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether anything is there. That it can't be told is not an answer: an entry must not be removed because a disk is failing.
+fn exists(path: &Path) -> Result<bool, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::InvalidFilename => Ok(false),
+            _ => Err(Error::io(path, "inspect")(error)),
+        },
     }
 }
 
@@ -287,6 +314,8 @@ fn copy(from: &mut impl Read, to: &mut impl io::Write, path: &Path) -> Result<u6
 #[cfg(test)]
 mod tests {
     use stillkey_core::{Method, Reading};
+
+    use std::fs::File;
 
     use super::*;
     use crate::error::ErrorKind;
@@ -385,6 +414,66 @@ mod tests {
                 "{name:?}"
             );
         }
+    }
+
+    #[test]
+    fn names_of_the_store_are_refused_in_any_case() {
+        // On a file system that folds case, KEY.DICT is key.dict.
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = new_store(directory.path());
+        for name in ["KEY.DICT", "File.dict", "Stillkey.Lock"] {
+            let error = store.put(name, &mut io::empty(), true).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_stored_file_is_its_owners_alone() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = new_store(directory.path());
+        store.put("a", &mut &b"new"[..], false).unwrap();
+        let mode = fs::metadata(directory.path().join("a")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_name_too_long_for_the_file_system_leaves_the_store_usable() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = new_store(directory.path());
+        for len in [245, 300] {
+            let error = store.put(&"n".repeat(len), &mut io::empty(), false);
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Io);
+        }
+        drop(store);
+        let store = Store::open(directory.path(), &master_key(1)).unwrap();
+        assert!(store.dictionaries().files().is_empty());
+    }
+
+    /// The bytes of a file that the store knows nothing of must not be taken for those of the new entry.
+    #[test]
+    fn an_interrupted_put_over_a_file_without_entry_leaves_it_without_entry() {
+        for n in 0..200 {
+            let directory = tempfile::tempdir().unwrap();
+            let mut store = new_store(directory.path());
+            fs::write(directory.path().join("a"), b"untracked").unwrap();
+            fault::fail_from(n);
+            let _ = store.put("a", &mut &b"new"[..], true);
+            let failed = fault::heal();
+            drop(store);
+            drop(Store::open(directory.path(), &master_key(1)).unwrap());
+            match content(directory.path(), "a") {
+                Some(content) => assert_eq!(content, b"new", "operation {n}"),
+                None => {
+                    let left = fs::read(directory.path().join("a")).unwrap();
+                    assert_eq!(left, b"untracked", "operation {n}");
+                }
+            }
+            if !failed {
+                return;
+            }
+        }
+        panic!("the end was never reached");
     }
 
     /// Every operation from the n-th on fails, as when the process is killed; then the store is opened anew.

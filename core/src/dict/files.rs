@@ -147,9 +147,8 @@ impl FileDictionary {
     pub(crate) fn from_v1_content(content: &[u8]) -> Result<Self, Error> {
         let envelope = Envelope::decode(content)
             .map_err(|error| error.in_part(Part::Envelope, header::LEN as u64))?;
-        let payload = envelope
-            .open(&MasterKey::Plaintext)
-            .map_err(|error| match error {
+        let payload = envelope.open(&MasterKey::Plaintext).map_err(|error| {
+            match error.moved(Part::Envelope, header::LEN as u64) {
                 // No master key would help: TiKV never seals this file, so nothing may fall back to another key over it.
                 Error::WrongMasterKey(_) => Damage {
                     part: Part::Envelope,
@@ -160,7 +159,8 @@ impl FileDictionary {
                 }
                 .into(),
                 other => other,
-            })?;
+            }
+        })?;
         Self::decode(payload.danger_bytes()).map_err(|error| {
             let base = header::LEN + Envelope::payload_at(content);
             error.in_part(Part::Content, base as u64)

@@ -99,12 +99,14 @@ impl KeyDictionary {
             .map_err(|error| error.in_part(Part::Envelope, header::LEN as u64))
     }
 
-    /// Opens an envelope that holds a key dictionary.
+    /// Opens the envelope of a `key.dict`. Errors count from the start of that file.
     ///
     /// # Errors
     /// Those of [`Envelope::open`], and [`Error::Damaged`] when it holds something else.
     pub fn from_envelope(envelope: &Envelope, master_key: &MasterKey) -> Result<Self, Error> {
-        let payload = envelope.open(master_key)?;
+        let payload = envelope
+            .open(master_key)
+            .map_err(|error| error.moved(Part::Envelope, header::LEN as u64))?;
         Self::decode(payload.danger_bytes()).map_err(|error| error.in_part(Part::KeyDictionary, 0))
     }
 
@@ -364,6 +366,8 @@ impl Message for KeyEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Finding;
+    use crate::master::RawMasterKey;
     use crate::testing::TestRng;
     use alloc::vec;
 
@@ -428,6 +432,28 @@ mod tests {
             .unwrap();
         let read = KeyDictionary::open(&file, &MasterKey::Plaintext).unwrap();
         assert!(read.iter().all(|(_, entry)| entry.was_exposed));
+    }
+
+    #[test]
+    fn a_damaged_envelope_is_reported_where_it_stands_in_the_file() {
+        let content = protobuf_metadata("method", b"aes256-gcm");
+        let file = header::frame(Version::V1, &content);
+        let master_key = MasterKey::Raw(RawMasterKey::random(&mut TestRng::default()).unwrap());
+        let error = KeyDictionary::open(&file, &master_key).unwrap_err();
+        let Error::Damaged(damage) = error else {
+            panic!("{error}")
+        };
+        assert_eq!((damage.part, damage.at), (Part::Envelope, 16));
+        assert!(matches!(damage.finding, Finding::MetadataMissing("iv")));
+    }
+
+    fn protobuf_metadata(key: &str, value: &[u8]) -> Vec<u8> {
+        let mut content = Vec::new();
+        protobuf::put_entry(&mut content, 1, |mut out| {
+            protobuf::put_bytes_always(&mut out, 1, key.as_bytes());
+            protobuf::put_bytes_always(&mut out, 2, value);
+        });
+        content
     }
 
     #[test]

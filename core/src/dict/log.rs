@@ -12,6 +12,7 @@ use crate::format::record::{self, RawRecord};
 
 /// How to read what a checksum doesn't prove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reading {
     /// Damage that can be told from a torn append is reported as damage. The default.
     #[default]
@@ -91,6 +92,7 @@ fn encoded_info(info: &FileInfo) -> Vec<u8> {
 
 /// A record with its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LocatedRecord<'a> {
     /// Where it starts: bytes from the start of the file.
     pub at: u64,
@@ -264,6 +266,7 @@ fn find_intact_record(tail: &[u8]) -> Option<usize> {
 
 /// A file dictionary as read, with how its log ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Recovered {
     /// The entries, up to where the log ends.
     pub dictionary: FileDictionary,

@@ -29,6 +29,8 @@ const CHUNK_EXPONENTS: core::ops::RangeInclusive<u8> = 12..=24;
 
 /// The number of raw master keys among the providers of `FORMAT.md`.
 const RAW_PROVIDER: u8 = 1;
+/// What an implementation returns that was never given a number.
+const NO_PROVIDER: u8 = 0;
 
 /// What the one who seals decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +83,7 @@ impl Header {
     /// Makes the header of a new object and the body that its data key encrypts.
     ///
     /// # Errors
-    /// [`Misuse`] for no recipient, more than 64, or `plaintext` among them, and for a chunk size out of range;
+    /// [`Misuse`] for no recipient, more than 64, `plaintext` or a key service with a reserved number among them, and for a chunk size out of range;
     /// [`Error::Unavailable`] when `rng` or a key service fails.
     pub fn create<R: TryCryptoRng + ?Sized>(
         options: &Options,
@@ -316,12 +318,35 @@ impl Header {
             }
         }
         Err(failure.unwrap_or_else(|| {
-            let recipients: Vec<String> = self.recipients.iter().map(Recipient::describe).collect();
             WrongMasterKey::NoRecipient {
-                recipients: recipients.join(", "),
+                recipients: self.describe_recipients(),
             }
             .into()
         }))
+    }
+
+    /// The recipients for an error message. Nothing has authenticated them yet, so a hostile object must not decide how long it gets.
+    fn describe_recipients(&self) -> String {
+        /// Longer than the reference of any key service's key.
+        const LONGEST: usize = 128;
+        const MOST: usize = 8;
+        let mut described: Vec<String> = self
+            .recipients
+            .iter()
+            .take(MOST)
+            .map(|recipient| {
+                let mut text = recipient.describe();
+                if let Some((at, _)) = text.char_indices().nth(LONGEST) {
+                    text.truncate(at);
+                    text.push('…');
+                }
+                text
+            })
+            .collect();
+        if let Some(more @ 1..) = self.recipients.len().checked_sub(MOST) {
+            described.push(alloc::format!("and {more} more"));
+        }
+        described.join(", ")
     }
 
     /// Cipher and form of the body.
@@ -408,7 +433,12 @@ impl Header {
                     },
                 )
             }
-            MasterKey::Service(service) => (service.provider(), service.wrap(&kek, context)?),
+            MasterKey::Service(service) => match service.provider() {
+                number @ (NO_PROVIDER | RAW_PROVIDER) => {
+                    return Err(Misuse::ReservedProvider(number).into());
+                }
+                number => (number, service.wrap(&kek, context)?),
+            },
         };
         let mut recipient = Recipient {
             provider,

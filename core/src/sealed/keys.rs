@@ -1,4 +1,10 @@
 //! The keys of a sealed object: everything below the data key is derived from it by HKDF-SHA256 and bound to the preamble.
+//!
+//! **What is not wiped.** The keys themselves stand in [`SecretBytes`] and zeroizing buffers, and the hash and HMAC states that hang on
+//! them are zeroized when dropped. Three kinds of copies are out of reach: the pseudorandom key that `Hkdf` makes in its first step, and
+//! the output blocks of its second and the padded keys of HMAC, which pass through plain arrays on the stack; what the compiler leaves in
+//! registers and on the stack when it moves a value; and temporaries of the AES key schedule. They live until the stack is written over,
+//! so a core dump or a swapped page taken in between may hold them.
 
 use alloc::vec;
 use alloc::vec::Vec;

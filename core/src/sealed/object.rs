@@ -18,6 +18,7 @@ use crate::stream::CtrStream;
 
 /// The body of an object, with its key.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Body {
     /// A counter-mode stream, *without integrity*.
     Stream(CtrStream),

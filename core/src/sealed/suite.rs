@@ -8,7 +8,11 @@ use crate::error::{Error, Misuse, Unsupported};
 use crate::method::{Cipher, Method};
 
 /// How the body of a sealed object is encrypted.
+///
+/// The SM4 suites are for those who have to use SM4: [`Portable`](crate::Portable) SM4 looks its S-box up in a table, so it is *not
+/// constant time*, and someone who shares the processor's cache may learn about key and data. AES is constant time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Suite {
     /// AES-128-CTR stream, no integrity.
     Aes128Ctr,
@@ -16,17 +20,18 @@ pub enum Suite {
     Aes192Ctr,
     /// AES-256-CTR stream, no integrity.
     Aes256Ctr,
-    /// SM4-CTR stream, no integrity.
+    /// SM4-CTR stream, no integrity. Not constant time with [`Portable`](crate::Portable).
     Sm4Ctr,
     /// Chunks authenticated with AES-256-GCM. The default.
     #[default]
     Aes256Gcm,
-    /// Chunks authenticated with SM4-GCM.
+    /// Chunks authenticated with SM4-GCM. Not constant time with [`Portable`](crate::Portable).
     Sm4Gcm,
 }
 
 /// The cipher behind a suite, by the form of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SuiteBody {
     /// A counter-mode stream.
     Stream(Cipher),

@@ -1,6 +1,6 @@
 //! What sealed objects promise, tried on every suite.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -333,6 +333,70 @@ fn wrong_key_and_wrong_context_are_told_apart() {
         open(&object, &[MasterKey::Plaintext], &context()),
         Err(Error::WrongMasterKey(_))
     ));
+}
+
+#[test]
+fn an_error_repeats_only_the_beginning_of_what_the_object_says() {
+    #[derive(Debug)]
+    struct Verbose;
+    impl KeyService for Verbose {
+        fn vendor(&self) -> &str {
+            "verbose"
+        }
+        fn provider(&self) -> u8 {
+            201
+        }
+        fn wrap(&self, key: &SecretBytes, _: &EncryptionContext) -> Result<WrappedKey, Error> {
+            Ok(WrappedKey {
+                reference: "é".repeat(5_000),
+                version: String::new(),
+                blob: key.danger_bytes().to_vec(),
+            })
+        }
+        fn unwrap(&self, _: &WrappedKey, _: &EncryptionContext) -> Result<SecretBytes, Error> {
+            Err(WrongMasterKey::Tag.into())
+        }
+    }
+    let keys: [MasterKey; 20] = core::array::from_fn(|_| MasterKey::Service(Arc::new(Verbose)));
+    let rng = &mut TestRng::default();
+    let object = seal(b"", &options(Suite::Aes256Gcm), &keys, &context(), rng).unwrap();
+    let error = open(&object, &[raw(1)], &context())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("and 12 more"), "{error}");
+    assert!(error.chars().count() < 8 * 160 + 200, "{}", error.len());
+}
+
+#[test]
+fn a_key_service_may_not_take_a_number_that_means_something_else() {
+    for number in [0, 1] {
+        let keys = [MasterKey::Service(Arc::new(Numbered(number)))];
+        let rng = &mut TestRng::default();
+        let error = seal(b"", &options(Suite::Aes256Gcm), &keys, &context(), rng).unwrap_err();
+        assert_eq!(error, Misuse::ReservedProvider(number).into());
+    }
+}
+
+/// A key service that claims this provider number.
+#[derive(Debug)]
+struct Numbered(u8);
+
+impl KeyService for Numbered {
+    fn vendor(&self) -> &str {
+        "numbered"
+    }
+
+    fn provider(&self) -> u8 {
+        self.0
+    }
+
+    fn wrap(&self, _: &SecretBytes, _: &EncryptionContext) -> Result<WrappedKey, Error> {
+        Ok(WrappedKey::default())
+    }
+
+    fn unwrap(&self, _: &WrappedKey, _: &EncryptionContext) -> Result<SecretBytes, Error> {
+        Err(WrongMasterKey::Tag.into())
+    }
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub enum MasterKeySource {
 
 /// A master key with what its user should know about its source.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct LoadedMasterKey {
     /// The key.
     pub key: MasterKey,

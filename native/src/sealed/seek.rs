@@ -69,6 +69,7 @@ impl<R: Read + Seek> SealedFile<R> {
                 };
                 (body, layout.plaintext_len, Some(layout.chunks - 1))
             }
+            _ => return Err(io::ErrorKind::Unsupported.into()),
         };
         let mut file = Self {
             inner,

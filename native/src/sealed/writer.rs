@@ -92,12 +92,10 @@ impl<W: Write> Write for SealedWriter<W> {
         self.sealer
             .push(piece, &mut self.sealed)
             .map_err(data_error)?;
-        // The piece has been taken in; if writing fails now, the next call says so.
-        match self.flush_sealed() {
-            Ok(()) => Ok(piece.len()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(piece.len()),
-            Err(error) => Err(error),
-        }
+        // The piece has been taken in, so it counts as written: told otherwise, a caller that tries again would have it sealed twice. If
+        // writing fails now, it fails in the next call too, which says so.
+        let _ = self.flush_sealed();
+        Ok(piece.len())
     }
 
     /// Writes the sealed chunks out. A chunk that isn't full stays until more follows or the object is finished.
@@ -117,5 +115,63 @@ impl<W: Write> SealedWriter<W> {
             self.sealed.drain(..written);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use stillkey_core::{RawMasterKey, SecretBytes};
+
+    use super::*;
+    use crate::SealedReader;
+
+    /// Refuses each second call for good reasons, as a full disk that someone makes room on.
+    struct Full(Vec<u8>, usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 += 1;
+            if self.1.is_multiple_of(2) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_write_that_is_repeated_after_an_error_is_sealed_once() {
+        let keys = [MasterKey::Raw(
+            RawMasterKey::new(SecretBytes::new(vec![1; 32])).unwrap(),
+        )];
+        let context = EncryptionContext::new();
+        let options = Options {
+            chunk_exponent: 12,
+            ..Options::default()
+        };
+        let plaintext: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
+        let mut writer = SealedWriter::new(Full(Vec::new(), 0), &options, &keys, &context).unwrap();
+        for piece in plaintext.chunks(9_000) {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                if let Ok(written) = writer.write(rest) {
+                    rest = &rest[written..];
+                }
+            }
+        }
+        while writer.flush().is_err() {}
+        writer.inner.1 = 0;
+        let object = writer.finish().unwrap().0;
+        let mut read = Vec::new();
+        SealedReader::new(object.as_slice(), &keys, &context)
+            .unwrap()
+            .read_to_end(&mut read)
+            .unwrap();
+        assert!(read == plaintext, "{} bytes", read.len());
     }
 }

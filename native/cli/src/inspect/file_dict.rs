@@ -39,19 +39,17 @@ pub(super) fn inspect(
         .iter()
         .map(|(name, info)| file_line(name, info))
         .collect::<String>();
-    findings.add(
-        "file_dict",
-        json!({ "version": version, "files": files }),
-        human,
-    );
-
-    let (mut log, mut human) = verdict(&recovered.verdict, recovered.records);
+    let (mut log, mut ending) = verdict(&recovered.verdict, recovered.records);
     if records {
         let (json, lines) = list_records(bytes, reading, recovered.records).map_err(data)?;
         log["entries"] = json;
-        human = format!("{lines}{human}");
+        ending = format!("{lines}{ending}");
     }
-    findings.add("log", log, human);
+    findings.add(
+        "file_dict",
+        json!({ "version": version, "files": files, "log": log }),
+        format!("{human}\n\n{ending}"),
+    );
     if matches!(recovered.verdict, Verdict::Corrupt { .. }) {
         findings.wrong.get_or_insert(ErrorKind::Damaged);
     }
@@ -117,4 +115,39 @@ fn file_line(name: &str, info: &FileInfo) -> String {
         hex(info.iv_bytes()),
         name.escape_debug()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stillkey::core::{Iv, Method, Version};
+
+    #[test]
+    fn the_log_is_a_part_of_the_file_dictionary() {
+        let mut files = FileDictionary::new();
+        files.insert(
+            "a",
+            FileInfo::encrypted(7, Iv::new([1; 16]), Method::Aes128Ctr),
+        );
+        let mut bytes = files.to_bytes(Version::V2);
+        bytes.push(0);
+        let mut findings = Findings::default();
+        inspect(
+            Path::new("file.dict"),
+            &bytes,
+            Reading::Strict,
+            false,
+            &mut findings,
+        )
+        .unwrap();
+        let json = Value::Object(findings.json);
+        assert_eq!(
+            json,
+            json!({ "file_dict": {
+                "version": 2,
+                "files": { "a": { "key_id": "7", "iv": "01".repeat(16), "method": "aes128-ctr" } },
+                "log": { "records": 0, "verdict": "torn-tail", "at": bytes.len() - 1, "dropped": 1 },
+            }})
+        );
+    }
 }
