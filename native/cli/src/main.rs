@@ -1,6 +1,12 @@
 //! The `stillkey` command. Each subcommand is a module with its arguments and what it does.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        reason = "in tests, a panic is how a failure is reported"
+    )
+)]
 #![expect(
     clippy::indexing_slicing,
     reason = "only of JSON objects, where assigning to an absent key inserts it"
