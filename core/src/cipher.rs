@@ -9,6 +9,7 @@ use inout::InOutBuf;
 
 pub use portable::Portable;
 
+use crate::error::{Error, Misuse};
 use crate::iv::Iv;
 use crate::method::Cipher;
 use crate::secret::{DataKey, SecretBytes};
@@ -60,12 +61,56 @@ pub enum Aead {
 }
 
 impl Aead {
+    /// Its name: `aes256-gcm` or `sm4-gcm`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aes256Gcm => "aes256-gcm",
+            Self::Sm4Gcm => "sm4-gcm",
+        }
+    }
+
     /// Key length in bytes.
     pub const fn key_len(self) -> usize {
         match self {
             Self::Aes256Gcm => 32,
             Self::Sm4Gcm => 16,
         }
+    }
+}
+
+/// A key of the right length for its [`Aead`]; the only form in which a provider takes one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AeadKey {
+    aead: Aead,
+    bytes: SecretBytes,
+}
+
+impl AeadKey {
+    /// Pairs key bytes with their cipher.
+    ///
+    /// # Errors
+    /// [`Misuse::KeyLength`] when `bytes` isn't [`Aead::key_len`] long.
+    pub fn new(aead: Aead, bytes: SecretBytes) -> Result<Self, Error> {
+        let (expected, found) = (aead.key_len(), bytes.len());
+        if found != expected {
+            return Err(Misuse::KeyLength {
+                cipher: aead.name(),
+                expected,
+                found,
+            }
+            .into());
+        }
+        Ok(Self { aead, bytes })
+    }
+
+    /// Its cipher.
+    pub fn aead(&self) -> Aead {
+        self.aead
+    }
+
+    /// Its bytes, [`Aead::key_len`] long.
+    pub fn secret(&self) -> &SecretBytes {
+        &self.bytes
     }
 }
 
@@ -77,9 +122,8 @@ pub trait CipherProvider: Send + Sync {
     /// Expands `key` for counter mode.
     fn ctr(&self, key: &DataKey) -> Arc<dyn CtrKernel>;
 
-    /// Expands `key` for authenticated encryption; `None` when its length isn't [`Aead::key_len`], or for a cipher that the provider
-    /// doesn't have: it should then ask [`Portable`].
-    fn aead(&self, aead: Aead, key: &SecretBytes) -> Option<Box<dyn AeadKernel>> {
-        Portable.aead(aead, key)
+    /// Expands `key` for authenticated encryption. A provider without kernels of its own for it leaves this to [`Portable`].
+    fn aead(&self, key: &AeadKey) -> Box<dyn AeadKernel> {
+        Portable.aead(key)
     }
 }

@@ -211,10 +211,10 @@ pub enum Misuse {
     UnknownMethod(String),
     /// No suite of sealed objects has this name.
     UnknownSuite(String),
-    /// A key that doesn't fit its method.
+    /// A key that doesn't fit its cipher.
     KeyLength {
-        /// The method.
-        method: Method,
+        /// The cipher in its mode, for example `aes256-ctr`.
+        cipher: &'static str,
         /// Bytes that it needs.
         expected: usize,
         /// Bytes given.
@@ -474,7 +474,7 @@ impl fmt::Display for Misuse {
         match self {
             Self::UnknownMethod(name) => write_choices(f, "encryption method", name, Method::ALL.map(Method::name)),
             Self::UnknownSuite(name) => write_choices(f, "suite", name, Suite::ALL.map(Suite::name)),
-            Self::KeyLength { method, expected, found } => write!(f, "{method} takes a key of {expected} bytes, not {found}; check which method the key was made for"),
+            Self::KeyLength { cipher, expected, found } => write!(f, "{cipher} takes a key of {expected} bytes, not {found}; check which method the key was made for"),
             Self::MasterKeyLength { found } => write!(f, "a master key has 32 bytes, not {found}; make one with 'stillkey keygen'"),
             Self::IvLength { found } => write!(f, "an initialization vector for data has 16 bytes, not {found}; the entry can't be used"),
             Self::PositionOverflow { offset, len } => write!(f, "{len} bytes at offset {offset} end past 2^64 - 1; use a smaller offset"),

@@ -3,6 +3,7 @@
 //! The body is either a counter-mode stream (same length as the plaintext, seekable to the byte, *without integrity*) or a sequence of
 //! authenticated chunks (seekable by chunk; truncation, reordering, duplication and extension are detected).
 
+mod body;
 mod chunks;
 mod header;
 mod keys;
@@ -11,7 +12,8 @@ mod suite;
 #[cfg(test)]
 mod tests;
 
+pub use body::Body;
 pub use chunks::{Chunks, Layout};
 pub use header::{Header, Options, Recipient};
-pub use object::{Body, Opener, Sealer, open, seal};
+pub use object::{Opener, Sealer, open, seal};
 pub use suite::{Suite, SuiteBody};

@@ -1,6 +1,7 @@
 //! Key material: zeroized when dropped, redacted when printed, never copied by accident.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -41,7 +42,9 @@ impl SecretBytes {
     /// # Errors
     /// [`Error::Unavailable`] when `rng` fails.
     pub fn random<R: TryCryptoRng + ?Sized>(rng: &mut R, len: usize) -> Result<Self, Error> {
-        crate::random::secret(rng, len)
+        let mut bytes = Self::new(vec![0; len]);
+        crate::random::fill(rng, bytes.bytes_mut())?;
+        Ok(bytes)
     }
 
     /// Number of bytes.
@@ -100,7 +103,7 @@ impl DataKey {
     pub fn new(cipher: Cipher, bytes: SecretBytes) -> Result<Self, Error> {
         if bytes.len() != cipher.key_len() {
             return Err(Misuse::KeyLength {
-                method: cipher.method(),
+                cipher: cipher.method().name(),
                 expected: cipher.key_len(),
                 found: bytes.len(),
             }
@@ -135,7 +138,6 @@ impl DataKey {
 mod tests {
     use super::*;
     use alloc::format;
-    use alloc::vec;
 
     #[test]
     fn debug_shows_no_key_byte() {

@@ -379,7 +379,7 @@ fn odd_entries_are_read_and_kept_and_only_their_use_fails() {
     assert_eq!(error("iv12"), Misuse::IvLength { found: 12 }.into());
     assert_eq!(error("iv8"), Misuse::IvLength { found: 8 }.into());
     let mismatch = Misuse::KeyLength {
-        method: Method::Aes256Ctr,
+        cipher: "aes256-ctr",
         expected: 32,
         found: 16,
     };

@@ -14,10 +14,10 @@ use cipher::{BlockCipherEncrypt, BlockSizeUser, InnerIvInit, StreamCipher, const
 use inout::InOutBuf;
 use sm4::Sm4;
 
-use super::{Aead, AeadError, AeadKernel, CipherProvider, CtrKernel};
+use super::{Aead, AeadError, AeadKernel, AeadKey, CipherProvider, CtrKernel};
 use crate::iv::Iv;
 use crate::method::Cipher;
-use crate::secret::{DataKey, SecretBytes};
+use crate::secret::DataKey;
 
 /// Kernels that need nothing of the processor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,30 +38,28 @@ impl CipherProvider for Portable {
         }
     }
 
-    fn aead(&self, aead: Aead, key: &SecretBytes) -> Option<Box<dyn AeadKernel>> {
-        fn boxed<C: AeadKernel + KeyInit + 'static>(
-            key: &SecretBytes,
-        ) -> Option<Box<dyn AeadKernel>> {
-            Some(Box::new(C::new_from_slice(key.danger_bytes()).ok()?))
-        }
-        match aead {
-            Aead::Aes256Gcm => boxed::<AesGcm<Aes256, U12>>(key),
-            Aead::Sm4Gcm => boxed::<AesGcm<Sm4, U12>>(key),
+    fn aead(&self, key: &AeadKey) -> Box<dyn AeadKernel> {
+        let bytes = key.secret().danger_bytes();
+        match key.aead() {
+            Aead::Aes256Gcm => Box::new(expand::<AesGcm<Aes256, U12>>(bytes)),
+            Aead::Sm4Gcm => Box::new(expand::<AesGcm<Sm4, U12>>(bytes)),
         }
     }
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "a DataKey has its cipher's key length by construction"
-)]
 fn ctr_kernel<C>(key: &[u8]) -> Arc<dyn CtrKernel>
 where
     C: KeyInit + BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Send + Sync + 'static,
 {
-    Arc::new(Ctr(
-        C::new_from_slice(key).expect("a data key fits its cipher")
-    ))
+    Arc::new(Ctr(expand::<C>(key)))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "DataKey and AeadKey have their cipher's key length by construction"
+)]
+fn expand<C: KeyInit>(key: &[u8]) -> C {
+    C::new_from_slice(key).expect("the key has its cipher's length")
 }
 
 struct Ctr<C>(C);

@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::dict::log::{Reading, Recovered};
 use crate::envelope::Envelope;
 use crate::error::{Damage, Error, Finding, Misuse, NotFound, Part};
 use crate::format::header::{self, Version};
@@ -113,22 +112,6 @@ impl FileDictionary {
     /// A dictionary without files.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Reads the bytes of a `file.dict` of either version. A torn tail is dropped, as TiKV does.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] and [`Error::Unsupported`]. To see what a damaged log still holds, use [`FileDictionary::recover`].
-    pub fn open(file: &[u8]) -> Result<Self, Error> {
-        Self::recover(file, Reading::Strict)?.into_dictionary()
-    }
-
-    /// Reads the bytes of a `file.dict` and says exactly where and how its log ends.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] and [`Error::Unsupported`] when header or content can't be read. Damage in the log is a verdict, not an error.
-    pub fn recover(file: &[u8], reading: Reading) -> Result<Recovered, Error> {
-        Recovered::from_file(file, reading)
     }
 
     /// The bytes of a `file.dict` without log records. Equal dictionaries give equal bytes.

@@ -278,8 +278,26 @@ pub struct Recovered {
     pub verdict: Verdict,
 }
 
+impl FileDictionary {
+    /// Reads the bytes of a `file.dict` of either version. A torn tail is dropped, as TiKV does.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] and [`Error::Unsupported`]. To see what a damaged log still holds, use [`FileDictionary::recover`].
+    pub fn open(file: &[u8]) -> Result<Self, Error> {
+        Self::recover(file, Reading::Strict)?.into_dictionary()
+    }
+
+    /// Reads the bytes of a `file.dict` and says exactly where and how its log ends.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] and [`Error::Unsupported`] when header or content can't be read. Damage in the log is a verdict, not an error.
+    pub fn recover(file: &[u8], reading: Reading) -> Result<Recovered, Error> {
+        Recovered::from_file(file, reading)
+    }
+}
+
 impl Recovered {
-    pub(crate) fn from_file(file: &[u8], reading: Reading) -> Result<Self, Error> {
+    fn from_file(file: &[u8], reading: Reading) -> Result<Self, Error> {
         let framed = header::parse(file)?;
         let mut dictionary = match framed.version {
             Version::V1 => FileDictionary::from_v1_content(framed.content)?,

@@ -12,8 +12,8 @@ use crate::error::{Damage, Error, Finding, Misuse, Part, Unsupported, WrongMaste
 use crate::format::cursor::Cursor;
 use crate::iv::Iv;
 use crate::master::{MasterKey, WrappedKey};
+use crate::sealed::body::Body;
 use crate::sealed::keys::{self, ObjectKeys};
-use crate::sealed::object::Body;
 use crate::sealed::suite::Suite;
 use crate::secret::SecretBytes;
 
@@ -125,7 +125,7 @@ impl Header {
         header.bytes = header.to_checked_bytes()?;
         header.mac = object_keys.header_mac(&header.bytes);
         header.bytes.extend_from_slice(&header.mac);
-        let body = Body::new(&header, &object_keys, provider);
+        let body = header.body(&object_keys, provider)?;
         Ok((header, body))
     }
 
@@ -270,7 +270,7 @@ impl Header {
         {
             return Err(damaged(0, Finding::HeaderForged));
         }
-        Ok(Body::new(self, &object_keys, provider))
+        self.body(&object_keys, provider)
     }
 
     fn unwrap_data_key(
@@ -372,6 +372,14 @@ impl Header {
     /// The header as it stands in the file; the body follows at once.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    fn body(&self, keys: &ObjectKeys, provider: &dyn CipherProvider) -> Result<Body, Error> {
+        let chunks = (
+            self.chunk_size().unwrap_or_default(),
+            self.bytes.len() as u64,
+        );
+        Body::new(self.suite, keys, self.iv, chunks, provider)
     }
 
     fn object_keys(&self, data_key: &SecretBytes) -> ObjectKeys {

@@ -9,51 +9,9 @@ use crate::cipher::{CipherProvider, Portable};
 use crate::context::EncryptionContext;
 use crate::error::Error;
 use crate::master::MasterKey;
+use crate::sealed::body::Body;
 use crate::sealed::chunks::Chunks;
 use crate::sealed::header::{Header, Options};
-use crate::sealed::keys::ObjectKeys;
-use crate::sealed::suite::SuiteBody;
-use crate::secret::DataKey;
-use crate::stream::CtrStream;
-
-/// The body of an object, with its key.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Body {
-    /// A counter-mode stream, *without integrity*.
-    Stream(CtrStream),
-    /// Authenticated chunks.
-    Chunked(Chunks),
-}
-
-impl Body {
-    #[expect(
-        clippy::expect_used,
-        reason = "the key is derived in its suite's length two lines above"
-    )]
-    pub(crate) fn new(header: &Header, keys: &ObjectKeys, provider: &dyn CipherProvider) -> Self {
-        let suite = header.suite();
-        let key = keys.body_key(suite.key_len());
-        match suite.body() {
-            SuiteBody::Stream(cipher) => {
-                let key = DataKey::new(cipher, key).expect("the key has its cipher's length");
-                Self::Stream(CtrStream::with_provider(provider, &key, header.iv()))
-            }
-            SuiteBody::Chunked(aead) => {
-                let kernel = provider
-                    .aead(aead, &key)
-                    .expect("the key has its cipher's length");
-                let body_at = header.as_bytes().len() as u64;
-                Self::Chunked(Chunks::new(
-                    kernel,
-                    &header.iv(),
-                    header.chunk_size().unwrap_or_default(),
-                    body_at,
-                ))
-            }
-        }
-    }
-}
 
 /// Seals an object piece by piece. Its memory is one chunk, however long the object.
 ///
