@@ -33,7 +33,7 @@ fn inspect_shows_what_the_manifest_says() {
         let shown = shown.json();
         assert_eq!(shown["file_dict"]["files"], *file_dict, "{}", case.case);
         assert_eq!(shown["file_dict"]["version"], case.file_dict_version());
-        assert_eq!(shown["log"]["verdict"], "complete");
+        assert_eq!(shown["file_dict"]["log"]["verdict"], "complete");
 
         let mut keys = raw["key_dict"].clone();
         for key in keys["keys"].as_object_mut().unwrap().values_mut() {
@@ -144,7 +144,11 @@ fn inspect_gives_each_file_dictionary_its_verdict() {
         let shown = sandbox.run(["inspect".as_ref(), "--json".as_ref(), path.as_os_str()]);
         shown.expect_status(status);
         let shown = shown.json();
-        assert_eq!(shown["log"]["verdict"].as_str(), verdict, "{name}");
+        assert_eq!(
+            shown["file_dict"]["log"]["verdict"].as_str(),
+            verdict,
+            "{name}"
+        );
         assert_eq!(shown["error"].is_object(), verdict.is_none(), "{name}");
         if let (golden::Verdict::Ok(expected), 0) = (&vector.tikv, status) {
             let files: golden::Entries =

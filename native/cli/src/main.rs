@@ -1,5 +1,6 @@
 //! The `stillkey` command. Each subcommand is a module with its arguments and what it does.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 #![expect(
     clippy::indexing_slicing,
     reason = "only of JSON objects, where assigning to an absent key inserts it"
