@@ -21,6 +21,11 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
+    /// Whether results go to a script.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints the result: `human` for people, `json` for scripts.
     pub(crate) fn result(&self, human: &str, json: &Value) -> Outcome {
         if self.json {
