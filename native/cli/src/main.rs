@@ -5,10 +5,6 @@
     clippy::indexing_slicing,
     reason = "only of JSON objects, where assigning to an absent key inserts it"
 )]
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, reason = "a panic is how a test says no")
-)]
 
 mod body;
 mod decrypt;
