@@ -61,8 +61,10 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 /// What cargo says the command is made from, its libraries' sources included.
 fn sources(dep_info: &Path) -> Vec<PathBuf> {
-    let text = fs::read_to_string(dep_info)
-        .unwrap_or_else(|error| panic!("{}: {error}", dep_info.display()));
+    // Cargo writes it when the command is what was asked for, and not when it builds it for its test, which then is of today.
+    let Ok(text) = fs::read_to_string(dep_info) else {
+        return Vec::new();
+    };
     let (_, sources) = text
         .split_once(": ")
         .unwrap_or_else(|| panic!("{}: not in make's form", dep_info.display()));

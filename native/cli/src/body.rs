@@ -1,9 +1,10 @@
 //! Moving bytes: inputs, outputs and what happens to them on the way.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
 use stillkey::{AtomicFile, Error};
@@ -90,6 +91,14 @@ fn not_a_file(path: &Path, found: &'static str) -> Failure {
     })
 }
 
+/// There is one standard output, and what stands on it can't be taken back.
+static STDOUT_HAS_DATA: AtomicBool = AtomicBool::new(false);
+
+/// Whether plaintext or ciphertext has gone to standard output, so that messages must not.
+pub(crate) fn stdout_has_data() -> bool {
+    STDOUT_HAS_DATA.load(Ordering::Relaxed)
+}
+
 /// Where bytes go. A file appears under its name only when it is whole.
 #[derive(Debug)]
 pub(crate) enum Output {
@@ -134,7 +143,7 @@ impl Output {
                 .map_err(io(path, "read the permissions of"))?;
             if metadata.is_file() {
                 file.as_file()
-                    .set_permissions(metadata.permissions())
+                    .set_permissions(plain_permissions(&metadata))
                     .map_err(io(file.target(), "set the permissions of"))?;
             }
         }
@@ -155,7 +164,10 @@ impl Output {
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Stdout => io::stdout().write(bytes),
+            Self::Stdout => {
+                STDOUT_HAS_DATA.store(true, Ordering::Relaxed);
+                io::stdout().write(bytes)
+            }
             Self::File { file, .. } => file.write(bytes),
         }
     }
@@ -166,6 +178,12 @@ impl Write for Output {
             Self::File { file, .. } => file.flush(),
         }
     }
+}
+
+/// Who may read, write and run it. The bits that run a program as its owner or group stay behind: the owner is another one now, and who
+/// made the original must not get a program that runs as whoever decrypts it.
+pub(crate) fn plain_permissions(original: &Metadata) -> Permissions {
+    Permissions::from_mode(original.mode() & 0o777)
 }
 
 /// Copies everything from `reader` (of the file at `from`) to `writer` (of the file at `to`), and returns the number of bytes.
@@ -188,5 +206,24 @@ pub(crate) fn copy(
             .map_err(io(to, "write"))?;
         copied += read as u64;
         progress.inc(read as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_are_taken_over_without_the_bits_that_lend_an_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        fs::write(&from, b"").unwrap();
+        fs::set_permissions(&from, Permissions::from_mode(0o6750)).unwrap();
+        let output = Output::create(&to, false).unwrap();
+        output
+            .take_permissions_from(&Input::open(&from).unwrap())
+            .unwrap();
+        output.commit().unwrap();
+        assert_eq!(fs::metadata(&to).unwrap().mode() & 0o7777, 0o750);
     }
 }

@@ -66,7 +66,7 @@ impl Args {
                 ..Options::default()
             },
             context: self.context.context()?,
-            recipients: self.keys.load(ui)?,
+            recipients: self.keys.recipients(ui)?,
         };
         let out = match self.out {
             Some(out) => out,

@@ -1,5 +1,6 @@
 //! How a command fails: with a message for people, a kind for scripts, and an exit status for both.
 
+use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -93,6 +94,16 @@ pub(crate) fn failure_json(failure: &Failure) -> Option<(String, Value)> {
             json!({ "kind": kind_name(*kind), "message": message }),
         )),
         Failure::Found(_) => None,
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => error.fmt(f),
+            Self::Said(_, message) => f.write_str(message),
+            Self::Found(_) => Ok(()),
+        }
     }
 }
 

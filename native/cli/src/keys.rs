@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use stillkey::core::{EncryptionContext, MasterKey};
-use stillkey::{Error, MasterKeySource, TikvConfig};
+use stillkey::{ConfiguredMasterKey, Error, MasterKeySource, TikvConfig};
 
 use crate::body::open_regular;
 use crate::failure::{Failure, Outcome, io};
@@ -28,18 +28,36 @@ impl KeyArgs {
         let sources = if !self.master_keys.is_empty() {
             self.master_keys.clone()
         } else if let Some(config) = self.config()? {
-            let named = std::iter::once(&config.master_key).chain(&config.previous_master_key);
-            named
-                .map(|key| {
-                    key.source()
-                        .cloned()
-                        .map_err(|error| self.in_config(&error))
-                })
-                .collect::<Outcome<_>>()?
+            return self.configured(&config, ui);
         } else {
             from_environment()?.into_iter().collect()
         };
         sources.iter().map(|source| load(source, ui)).collect()
+    }
+
+    /// The configuration's keys. The previous one is only there to fall back to, so it may be gone, as for TiKV.
+    fn configured(&self, config: &TikvConfig, ui: &Ui) -> Outcome<Vec<MasterKey>> {
+        let source = |key: &ConfiguredMasterKey| match key.source() {
+            Ok(source) => Ok(source.clone()),
+            Err(error) => Err(self.in_config(&error)),
+        };
+        let mut keys = vec![load(&source(&config.master_key)?, ui)?];
+        if let Some(previous) = &config.previous_master_key {
+            match source(previous).and_then(|source| load(&source, ui)) {
+                Ok(key) => keys.push(key),
+                Err(failure) => ui.warn(&format!("without the previous master key: {failure}")),
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The keys to seal new objects under: as [`KeyArgs::load`], but never the configuration's previous one.
+    pub(crate) fn recipients(&self, ui: &Ui) -> Outcome<Vec<MasterKey>> {
+        let mut keys = self.load(ui)?;
+        if self.master_keys.is_empty() {
+            keys.truncate(1);
+        }
+        Ok(keys)
     }
 
     /// The keys that were named, or else the default one.
@@ -147,4 +165,38 @@ fn key_value(pair: &str) -> Result<(String, String), String> {
 /// Whether a path argument stands for standard input or output.
 pub(crate) fn is_dash(path: &Path) -> bool {
     path == Path::new("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_previous_master_key_that_is_gone_is_done_without() {
+        let directory = tempfile::tempdir().unwrap();
+        let (key, config) = (
+            directory.path().join("master.key"),
+            directory.path().join("tikv.toml"),
+        );
+        stillkey::create_master_key_file(&key).unwrap();
+        for (previous, found) in [
+            ("type = 'file'\npath = '/nowhere/old.key'", 1),
+            ("type = 'kms'\nvendor = 'aws'", 1),
+            ("type = 'plaintext'", 2),
+        ] {
+            let text = format!(
+                "[security.encryption.master-key]\ntype = 'file'\npath = '{}'\n\
+                 [security.encryption.previous-master-key]\n{previous}\n",
+                key.display()
+            );
+            std::fs::write(&config, text).unwrap();
+            let args = KeyArgs {
+                master_keys: Vec::new(),
+                config: Some(config.clone()),
+            };
+            let keys = args.named(&Ui::default()).unwrap();
+            assert_eq!(keys.len(), found, "{previous}");
+            assert_eq!(args.recipients(&Ui::default()).unwrap().len(), 1);
+        }
+    }
 }

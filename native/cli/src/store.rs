@@ -214,13 +214,17 @@ impl Args {
                 .metadata()
                 .ok()
                 .map(|metadata| metadata.len());
-            let shown = len.map_or_else(|| "no file".into(), |len| len.to_string());
-            human.push(format!(
-                "{shown:>12}  {:<10}  {}",
-                info.method.to_string(),
-                name.escape_debug()
-            ));
-            files.push(json!({ "name": name, "method": info.method.to_string(), "key_id": info.key_id.to_string(), "size": len }));
+            // There can be millions, so only what will be printed is made.
+            if ui.is_json() {
+                files.push(json!({ "name": name, "method": info.method.to_string(), "key_id": info.key_id.to_string(), "size": len }));
+            } else {
+                let shown = len.map_or_else(|| "no file".into(), |len| len.to_string());
+                human.push(format!(
+                    "{shown:>12}  {:<10}  {}",
+                    info.method.to_string(),
+                    name.escape_debug()
+                ));
+            }
         }
         ui.result(&human.join("\n"), &json!({ "files": files }))
     }

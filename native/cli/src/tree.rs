@@ -1,14 +1,16 @@
 //! Whole trees: every regular file goes through the same operation, into a tree of the same shape.
 
-use std::fs;
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use serde_json::json;
 use stillkey::{Error, ErrorKind};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
-use crate::body::{Input, Output};
+use crate::body::{Input, Output, plain_permissions};
 use crate::failure::{Failure, Outcome, io};
 use crate::keys::is_dash;
 use crate::ui::Ui;
@@ -81,42 +83,76 @@ pub(crate) fn map(
         entries.push(entry);
     }
 
+    let targets = targets(&entries, from, to, rename)?;
+
     let bar = ui.progress(Some(len));
     let mut totals = Totals::default();
-    for entry in &entries {
-        let relative = entry.path().strip_prefix(from).unwrap_or(entry.path());
-        let target = if relative.as_os_str().is_empty() {
-            to.to_owned()
-        } else {
-            to.join(relative)
-        };
+    let mut made = Vec::new();
+    for (entry, target) in entries.iter().zip(&targets) {
         if entry.file_type().is_dir() {
-            fs::create_dir_all(&target).map_err(io(&target, "create"))?;
+            if !target.is_dir() {
+                // Until it gets the permissions of its original, nobody else looks in.
+                DirBuilder::new()
+                    .mode(0o700)
+                    .recursive(true)
+                    .create(target)
+                    .map_err(io(target, "create"))?;
+                made.push((entry, target));
+            }
             continue;
         }
+        let relative = entry.path().strip_prefix(from).unwrap_or(entry.path());
         bar.set_message(relative.display().to_string());
         totals.bytes += work(
             Input::open(entry.path())?,
-            Output::create(&rename(&target), force)?,
+            Output::create(target, force)?,
             &bar,
         )?;
         totals.files += 1;
     }
     // A directory may be one that its owner can't write to; so its permissions come when it is full.
-    for entry in entries
-        .iter()
-        .rev()
-        .filter(|entry| entry.file_type().is_dir())
-    {
-        let target = to.join(entry.path().strip_prefix(from).unwrap_or(entry.path()));
+    for (entry, target) in made.into_iter().rev() {
         let metadata = entry
             .metadata()
             .map_err(|error| io(entry.path(), "read the permissions of")(error.into()))?;
-        fs::set_permissions(&target, metadata.permissions())
-            .map_err(io(&target, "set the permissions of"))?;
+        fs::set_permissions(target, plain_permissions(&metadata))
+            .map_err(io(target, "set the permissions of"))?;
     }
     bar.finish_and_clear();
     Ok(totals)
+}
+
+/// Where each entry goes. Two that would go to the same place, as `a` and `a.sealed` do when they are decrypted, are refused: `force`
+/// is about what stood there before, and not about losing one of the two.
+fn targets(
+    entries: &[DirEntry],
+    from: &Path,
+    to: &Path,
+    rename: impl Fn(&Path) -> PathBuf,
+) -> Outcome<Vec<PathBuf>> {
+    let mut taken = HashMap::new();
+    let mut targets = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let relative = entry.path().strip_prefix(from).unwrap_or(entry.path());
+        let place = match relative.as_os_str().is_empty() {
+            true => to.to_owned(),
+            false => to.join(relative),
+        };
+        let target = match entry.file_type().is_dir() {
+            true => place,
+            false => rename(&place),
+        };
+        if let Some(other) = taken.insert(target.clone(), entry.path()) {
+            return Err(Failure::usage(format!(
+                "{} and {}: both would become {}; rename one of them",
+                other.display(),
+                entry.path().display(),
+                target.display()
+            )));
+        }
+        targets.push(target);
+    }
+    Ok(targets)
 }
 
 fn refuse_bad_target(from: &Path, to: &Path, force: bool) -> Outcome {
@@ -161,4 +197,58 @@ fn refuse_bad_target(from: &Path, to: &Path, force: bool) -> Outcome {
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    /// Runs `map` with a copy that takes every name's ending off.
+    fn copied(from: &Path, to: &Path, force: bool) -> Outcome<Totals> {
+        let rename = |path: &Path| path.with_extension("");
+        map(
+            from,
+            to,
+            force,
+            &Ui::default(),
+            rename,
+            |mut input, mut output, _| {
+                let copied = std::io::copy(&mut input, &mut output).unwrap();
+                output.commit()?;
+                Ok(copied)
+            },
+        )
+    }
+
+    #[test]
+    fn two_files_that_would_become_one_are_refused_before_anything_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        for name in ["a", "a.sealed"] {
+            fs::write(from.join(name), name).unwrap();
+        }
+        for force in [false, true] {
+            assert!(copied(&from, &to, force).is_err(), "{force}");
+            assert!(!to.exists());
+        }
+    }
+
+    #[test]
+    fn directories_that_were_there_keep_their_permissions() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        fs::create_dir_all(from.join("new")).unwrap();
+        fs::create_dir(&to).unwrap();
+        let set = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        set(&from, 0o755);
+        set(&from.join("new"), 0o2751);
+        set(&to, 0o700);
+        copied(&from, &to, false).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&to), mode(&to.join("new"))), (0o700, 0o751));
+    }
 }

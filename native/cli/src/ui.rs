@@ -6,10 +6,11 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
+use crate::body::stdout_has_data;
 use crate::failure::{Failure, Outcome, failure_json, io};
 
 /// Options that every command has.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Ui {
     /// Print one JSON object on stdout, for scripts
     #[arg(long, global = true)]
@@ -20,6 +21,11 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
+    /// Whether results go to a script.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints the result: `human` for people, `json` for scripts.
     pub(crate) fn result(&self, human: &str, json: &Value) -> Outcome {
         if self.json {
@@ -67,9 +73,13 @@ impl Ui {
         let Some((message, json)) = failure_json(failure) else {
             return;
         };
-        if self.json {
+        let json = json!({ "error": json });
+        if self.json && stdout_has_data() {
+            // Behind the data, nobody would tell it from the data.
+            eprintln!("{json}");
+        } else if self.json {
             // stdout may be closed, which is then the reason for being here.
-            let _ = writeln!(std::io::stdout(), "{:#}", json!({ "error": json }));
+            let _ = writeln!(std::io::stdout(), "{json:#}");
         }
         eprintln!("stillkey: {message}");
     }

@@ -9,7 +9,7 @@ use stillkey::{Dictionaries, ErrorKind, is_leftover, is_unfinished};
 use walkdir::WalkDir;
 
 use crate::dictionaries::{DictArgs, PlaceArgs};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, io};
 use crate::ui::Ui;
 
 /// Check that every file has its key, every entry its file, and nothing is left over
@@ -116,11 +116,14 @@ impl Args {
                 Ok(key) => report.plaintext += u64::from(key.data_key().is_none()),
                 Err(error) => report.unusable.push(format!("{name:?}: {error}")),
             }
-            match self.place.path(dictionaries.directory(), name).metadata() {
+            let path = self.place.path(dictionaries.directory(), name);
+            match path.metadata() {
                 Ok(metadata) if metadata.is_file() => {
                     report.files += 1;
                     report.bytes += metadata.len();
                 }
+                // That a file can't be looked at doesn't say that it is gone.
+                Err(error) if !is_absence(&error) => return Err(io(&path, "inspect")(error)),
                 _ => report.without_file.push(format!("{name:?}")),
             }
         }
@@ -136,12 +139,14 @@ impl Args {
             .iter()
             .map(|(name, _)| normal(&self.place.path(directory, name)))
             .collect();
-        for entry in WalkDir::new(directory)
-            .sort_by_file_name()
-            .into_iter()
-            .flatten()
-            .filter(|entry| entry.file_type().is_file())
-        {
+        for entry in WalkDir::new(directory).sort_by_file_name() {
+            let entry = entry.map_err(|error| {
+                let path = error.path().unwrap_or(directory).to_owned();
+                io(&path, "list")(error.into())
+            })?;
+            if !entry.file_type().is_file() {
+                continue;
+            }
             let name = entry.file_name().to_string_lossy();
             let relative = entry
                 .path()
@@ -159,4 +164,9 @@ impl Args {
         }
         Ok(())
     }
+}
+
+fn is_absence(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
 }

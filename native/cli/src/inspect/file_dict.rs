@@ -23,22 +23,19 @@ pub(super) fn inspect(
     };
     let recovered = FileDictionary::recover(bytes, reading).map_err(data)?;
     let version = recovered.version.number();
-    let files: Map<String, Value> = recovered
-        .dictionary
-        .iter()
-        .map(|(name, info)| (name.to_owned(), file_json(info)))
-        .collect();
+    let entries = || recovered.dictionary.iter();
+    let mut files = Map::new();
     let mut human = format!(
         "{}: version {version}, {} files, {} log records",
         path.display(),
-        files.len(),
+        recovered.dictionary.len(),
         recovered.records
     );
-    human += &recovered
-        .dictionary
-        .iter()
-        .map(|(name, info)| file_line(name, info))
-        .collect::<String>();
+    if findings.for_scripts {
+        files.extend(entries().map(|(name, info)| (name.to_owned(), file_json(info))));
+    } else {
+        human.extend(entries().map(|(name, info)| file_line(name, info)));
+    }
     let (mut log, mut ending) = verdict(&recovered.verdict, recovered.records);
     if records {
         let (json, lines) = list_records(bytes, reading, recovered.records).map_err(data)?;
@@ -131,7 +128,10 @@ mod tests {
         );
         let mut bytes = files.to_bytes(Version::V2);
         bytes.push(0);
-        let mut findings = Findings::default();
+        let mut findings = Findings {
+            for_scripts: true,
+            ..Findings::default()
+        };
         inspect(
             Path::new("file.dict"),
             &bytes,

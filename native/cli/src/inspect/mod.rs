@@ -62,6 +62,8 @@ impl From<ReadingArg> for Reading {
 /// What has been found so far, for both kinds of reader.
 #[derive(Default)]
 struct Findings {
+    /// Which of the two will be printed: a dictionary can have millions of entries, so the other isn't made.
+    for_scripts: bool,
     json: Map<String, Value>,
     human: Vec<String>,
     /// The first thing that is wrong; the rest is shown nevertheless.
@@ -101,7 +103,10 @@ impl Args {
                 )
             })?,
         };
-        let mut findings = Findings::default();
+        let mut findings = Findings {
+            for_scripts: ui.is_json(),
+            ..Findings::default()
+        };
         if fs::metadata(&path).map_err(io(&path, "open"))?.is_dir() {
             self.inspect_directory(&path, ui, &mut findings)?;
         } else {
