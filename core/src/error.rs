@@ -136,6 +136,8 @@ pub enum Finding {
         /// Where the intact record starts.
         at: u64,
     },
+    /// As [`Finding::IntactRecordInside`], but with so many possible records behind it that they were not all tried; no torn append looks like that.
+    TornOrDamaged,
     /// An envelope without this metadata entry.
     MetadataMissing(&'static str),
     /// An envelope's metadata entry of the wrong length.
@@ -395,6 +397,12 @@ impl fmt::Display for Finding {
                 write!(
                     f,
                     "doesn't end where its lengths say, and an intact record follows at byte {at}; {LOG_DAMAGED}"
+                )
+            }
+            Self::TornOrDamaged => {
+                write!(
+                    f,
+                    "doesn't end where its lengths say, and too much that looks like records follows for a torn append; {LOG_DAMAGED}"
                 )
             }
             Self::MetadataMissing(name) => write!(f, "no metadata entry {name:?}; {RESTORE}"),

@@ -187,13 +187,14 @@ impl<'a> LogReader<'a> {
     fn torn_or_damaged(&self) -> Verdict {
         match self.reading {
             Reading::Strict => match find_intact_record(self.rest) {
-                None => Verdict::TornTail {
+                Search::Nothing => Verdict::TornTail {
                     at: self.at,
                     dropped: self.rest.len() as u64,
                 },
-                Some(offset) => self.corrupt(Finding::IntactRecordInside {
+                Search::IntactAt(offset) => self.corrupt(Finding::IntactRecordInside {
                     at: self.at + offset as u64,
                 }),
+                Search::TooLong => self.corrupt(Finding::TornOrDamaged),
             },
             Reading::Tikv => Verdict::TornTail {
                 at: self.at,
@@ -240,11 +241,21 @@ impl<'a> Iterator for LogReader<'a> {
 /// 131,079 bytes), and a bound on what hostile bytes can cost.
 const SEARCH_BUDGET: usize = 64 << 20;
 
-/// Where the first intact record behind the start of `tail` begins.
-fn find_intact_record(tail: &[u8]) -> Option<usize> {
+/// What stands behind the start of something that is not a whole record.
+enum Search {
+    /// No intact record: an append was torn.
+    Nothing,
+    /// An intact record at this offset: the damage is in the middle.
+    IntactAt(usize),
+    /// So much that looks like records that looking at all of it would take too long.
+    TooLong,
+}
+
+/// Looks for the first intact record behind the start of `tail`.
+fn find_intact_record(tail: &[u8]) -> Search {
     let mut budget = SEARCH_BUDGET;
     for offset in 1..tail.len() {
-        let Some(candidate) = RawRecord::parse(tail.get(offset..)?) else {
+        let Some(candidate) = tail.get(offset..).and_then(RawRecord::parse) else {
             continue;
         };
         let plausible = matches!(candidate.kind, record::INSERT | record::REMOVE)
@@ -255,13 +266,13 @@ fn find_intact_record(tail: &[u8]) -> Option<usize> {
         }
         budget = match budget.checked_sub(candidate.len()) {
             Some(left) => left,
-            None => return Some(offset),
+            None => return Search::TooLong,
         };
         if candidate.is_intact() && core::str::from_utf8(candidate.name).is_ok() {
-            return Some(offset);
+            return Search::IntactAt(offset);
         }
     }
-    None
+    Search::Nothing
 }
 
 /// A file dictionary as read, with how its log ends.

@@ -10,9 +10,8 @@ use stillkey::core::{EncryptionContext, MasterKey};
 use stillkey::{Error, SealedFile, SealedReader};
 
 use crate::body::{Input, Output, copy};
-use crate::encrypt::SUFFIX;
 use crate::failure::{Failure, Outcome};
-use crate::keys::{ContextArgs, KeyArgs, is_dash};
+use crate::object::{ExpectArgs, ObjectArgs, SUFFIX};
 use crate::range::RangeArgs;
 use crate::tree;
 use crate::ui::Ui;
@@ -27,35 +26,24 @@ use crate::ui::Ui;
     stillkey decrypt db.img.sealed --offset 4096 --length 512 --out - | xxd"
 )]
 pub(crate) struct Args {
-    /// Sealed object, or a directory of them; - for standard input
-    #[arg(value_name = "IN")]
-    input: PathBuf,
-    /// Where to; - for standard output. Without it: IN without its ending .sealed
-    #[arg(long, short, value_name = "OUT")]
-    out: Option<PathBuf>,
     #[command(flatten)]
-    keys: KeyArgs,
+    object: ObjectArgs,
     #[command(flatten)]
-    context: ContextArgs,
+    expect: ExpectArgs,
     #[command(flatten)]
     range: RangeArgs,
-    /// Overwrite what stands at OUT
-    #[arg(long, short)]
-    force: bool,
 }
 
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
+        let object = self.object;
         let opening = Opening {
-            master_keys: self.keys.load(ui)?,
-            context: self.context.context()?,
+            expect: self.expect,
+            master_keys: object.keys.load(ui)?,
+            context: object.context.context()?,
         };
-        let out = match self.out {
-            Some(out) => out,
-            None if is_dash(&self.input) => "-".into(),
-            None => without_suffix(&self.input)?,
-        };
-        if !is_dash(&self.input) && self.input.is_dir() {
+        let out = object.target(without_suffix)?;
+        if object.is_tree() {
             if self.range.is_part() {
                 return Err(Failure::usage(
                     "--offset and --length take a part of one file, not of a tree; name the file",
@@ -63,16 +51,19 @@ impl Args {
             }
             let name = |path: &Path| without_suffix(path).unwrap_or_else(|_| path.to_owned());
             let totals = tree::map(
-                &self.input,
+                &object.input,
                 &out,
-                self.force,
+                object.force,
                 ui,
                 name,
                 |input, output, bar| opening.open(input, output, bar),
             )?;
-            return totals.report(ui, "decrypted", &self.input, &out);
+            return totals.report(ui, "decrypted", &object.input, &out);
         }
-        let (input, output) = (Input::open(&self.input)?, Output::create(&out, self.force)?);
+        let (input, output) = (
+            Input::open(&object.input)?,
+            Output::create(&out, object.force)?,
+        );
         let stdout_is_data = output.is_stdout();
         let bar = ui.progress(input.len());
         let bytes = match self.range.is_part() {
@@ -90,6 +81,7 @@ impl Args {
 }
 
 struct Opening {
+    expect: ExpectArgs,
     master_keys: Vec<MasterKey>,
     context: EncryptionContext,
 }
@@ -100,6 +92,7 @@ impl Opening {
         let (from, to) = (input.path().to_owned(), output.path().to_owned());
         let mut reader = SealedReader::new(input, &self.master_keys, &self.context)
             .map_err(Error::carried(&from, "read"))?;
+        self.expect.check(reader.header().suite(), &from)?;
         let bytes = copy((&mut reader, &from), (&mut output, &to), progress)?;
         output.commit()?;
         Ok(bytes)
@@ -120,6 +113,7 @@ impl Opening {
         let to = output.path().to_owned();
         let sealed = SealedFile::new(file, &self.master_keys, &self.context)
             .map_err(Error::carried(&from, "read"))?;
+        self.expect.check(sealed.header().suite(), &from)?;
         let bytes = copy(
             (&mut range.of(sealed, &from)?, &from),
             (&mut output, &to),

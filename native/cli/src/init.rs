@@ -67,9 +67,10 @@ impl Args {
                 },
             )?;
         let human = format!(
-            "{}: ready for {} under the master key {source}{}",
+            "{}: ready for {} under the master key {}{}",
             self.directory.display(),
             self.method,
+            source.redacted(),
             if made {
                 ", which is new: keep a copy in a safe place"
             } else {
@@ -78,7 +79,7 @@ impl Args {
         );
         let json = json!({
             "directory": self.directory.to_string_lossy(),
-            "master_key": source.to_string(),
+            "master_key": source.redacted(),
             "master_key_made": made,
             "method": self.method.name(),
             "current_key_id": dictionaries.keys().current_key_id().to_string(),

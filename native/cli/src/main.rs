@@ -24,6 +24,7 @@ mod init;
 mod inspect;
 mod keygen;
 mod keys;
+mod object;
 mod range;
 mod rotate;
 mod store;

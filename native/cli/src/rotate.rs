@@ -119,10 +119,11 @@ fn rotate_master_key(
     }
     let keys = writer.keys().len();
     let human = format!(
-        "{keys} data keys are sealed under {new_master_key} now; keep the old master key as long as there are backups under it"
+        "{keys} data keys are sealed under {} now; keep the old master key as long as there are backups under it",
+        new_master_key.redacted()
     );
     ui.result(
         &human,
-        &json!({ "master_key": new_master_key.to_string(), "keys": keys }),
+        &json!({ "master_key": new_master_key.redacted(), "keys": keys }),
     )
 }

@@ -28,7 +28,7 @@ const LIMIT: usize = 4096;
 /// assert_eq!(source.to_string(), "file:/etc/stillkey/master.key");
 /// # Ok::<(), stillkey::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MasterKeySource {
     /// `plaintext`: no protection.
@@ -64,13 +64,50 @@ impl MasterKeySource {
             Self::Command(command) => command::load(command).map(|key| (key, Vec::new())),
         }
         .map_err(|why| Error::MasterKeySource {
-            source_name: self.to_string(),
+            source_name: self.redacted(),
             why,
         })?;
         Ok(LoadedMasterKey {
             key: MasterKey::Raw(RawMasterKey::new(key)?),
             warnings,
         })
+    }
+}
+
+impl MasterKeySource {
+    /// As it is written on a command line, for messages: what could be a key that was put in the wrong place (`env:` before the key itself,
+    /// a command that prints it) isn't repeated.
+    ///
+    /// ```
+    /// use stillkey::MasterKeySource;
+    /// let misplaced: MasterKeySource = format!("env:{}", "0f".repeat(32)).parse()?;
+    /// assert_eq!(misplaced.redacted(), "env:[64 hexadecimal digits]");
+    /// # Ok::<(), stillkey::Error>(())
+    /// ```
+    pub fn redacted(&self) -> String {
+        const SHORTEST_KEY: usize = 32;
+        let text = self.to_string();
+        let mut redacted = String::with_capacity(text.len());
+        let mut rest = text.as_str();
+        while let Some(first) = rest.chars().next() {
+            let digits = rest
+                .find(|c: char| !c.is_ascii_hexdigit())
+                .unwrap_or(rest.len());
+            let shown = digits.max(first.len_utf8());
+            let (run, behind) = rest.split_at(shown);
+            match digits {
+                SHORTEST_KEY.. => redacted += &format!("[{digits} hexadecimal digits]"),
+                _ => redacted += run,
+            }
+            rest = behind;
+        }
+        redacted
+    }
+}
+
+impl fmt::Debug for MasterKeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MasterKeySource({})", self.redacted())
     }
 }
 
@@ -137,6 +174,34 @@ mod tests {
         ] {
             assert_eq!(text.parse::<MasterKeySource>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_place_is_not_shown() {
+        let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+        for text in [
+            format!("env:{key}"),
+            format!("cmd:exit 1; echo {key}"),
+            format!("file:/é/{key}"),
+        ] {
+            let source: MasterKeySource = text.parse().unwrap();
+            let error = source.load().unwrap_err().to_string();
+            assert!(
+                !error.contains(key) && !format!("{source:?}").contains(key),
+                "{error}"
+            );
+            assert_eq!(
+                source.redacted(),
+                text.replace(key, "[64 hexadecimal digits]")
+            );
+        }
+        assert_eq!(
+            "file:/etc/abcdef"
+                .parse::<MasterKeySource>()
+                .unwrap()
+                .redacted(),
+            "file:/etc/abcdef"
+        );
     }
 
     #[test]

@@ -41,6 +41,8 @@ impl<R: Read> SealedReader<R> {
         context: &EncryptionContext,
     ) -> io::Result<Self> {
         let header = read_header(&mut inner)?;
+        // Room for all that one piece can yield, so that growing never leaves a copy of plaintext behind.
+        let room = PIECE + header.chunk_size().unwrap_or_default();
         let body = header
             .open(master_keys, context, &Portable)
             .map_err(data_error)?;
@@ -49,7 +51,7 @@ impl<R: Read> SealedReader<R> {
             header,
             state: State::Open(Box::new(Opener::new(body))),
             body: vec![0; PIECE],
-            plaintext: Zeroizing::new(Vec::new()),
+            plaintext: Zeroizing::new(Vec::with_capacity(room)),
             given: 0,
         })
     }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use stillkey::core::Reading;
 use stillkey::core::sealed::Header;
 use stillkey::{Error, ErrorKind};
+use zeroize::Zeroizing;
 
 use crate::body::open_regular;
 use crate::failure::{Failure, Outcome, error_json, io};
@@ -164,10 +165,13 @@ impl Args {
 }
 
 /// Reads a dictionary, or of anything else only what a header can have.
-fn read(path: &Path) -> Outcome<Vec<u8>> {
+fn read(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
     const LONGEST_HEADER: u64 = 2 << 20;
     let mut file = open_regular(path)?;
-    let mut bytes = Vec::new();
+    // A key.dict that is sealed with nothing holds keys; room for all of it, so that reading leaves no copy behind.
+    let len = file.metadata().map_err(io(path, "read the size of"))?.len();
+    let room = usize::try_from(len.min(LONGEST_HEADER)).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));
     (&mut file)
         .take(LONGEST_HEADER)
         .read_to_end(&mut bytes)
