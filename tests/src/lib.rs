@@ -45,3 +45,8 @@ pub fn raw_master_key(digits: &str) -> MasterKey {
 pub fn data_key(method: Method, bytes: &[u8]) -> DataKey {
     DataKey::new(method.cipher().unwrap(), SecretBytes::copied(bytes)).unwrap()
 }
+
+/// README's program, which thus has to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
