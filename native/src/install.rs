@@ -1,22 +1,21 @@
 //! Whole files, written so that an interruption leaves the old one or the new one, never a part of either.
 //!
-//! The bytes go to a temporary file in the same directory; it is synced, renamed over its target, and then the directory is synced.
+//! The bytes go to a temporary file in the same directory; it is synced, gets its name in one step, and then the directory is synced.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions, Permissions};
+mod temporary;
+
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use temporary::Temporary;
 
 use crate::error::Error;
 use crate::fsops;
 
 /// Random characters in the name of a temporary file.
 const RANDOM_LEN: usize = 12;
-/// Target names longer than this, in bytes, don't show in the temporary name, which has to fit into 255.
-const LONGEST_SHOWN_NAME: usize = 200;
 
 /// A file that appears under its name, whole and durable, when it is committed. Dropped before that, it leaves nothing behind.
 ///
@@ -36,7 +35,7 @@ const LONGEST_SHOWN_NAME: usize = 200;
 /// ```
 #[derive(Debug)]
 pub struct AtomicFile {
-    temporary: NamedTempFile,
+    temporary: Temporary,
     target: PathBuf,
 }
 
@@ -47,29 +46,17 @@ impl AtomicFile {
     /// [`Error::NotAFile`] when a link, directory or device stands at `target`; [`Error::Io`]; [`Error::Usage`] for a path without a file name.
     pub fn create(target: impl Into<PathBuf>) -> Result<Self, Error> {
         let target = target.into();
-        let name = target.file_name().ok_or_else(|| {
-            Error::Usage(format!(
+        if target.file_name().is_none() {
+            return Err(Error::Usage(format!(
                 "{}: a path without a file name; give the file's path",
                 target.display()
-            ))
-        })?;
+            )));
+        }
         replaced(&target)?;
-        let directory = fsops::parent(&target);
-        // The crate's own error would show the temporary name, and not only what the system said.
-        let mut refused = None;
-        let temporary = tempfile::Builder::new()
-            .prefix(&prefix(name))
-            .rand_bytes(RANDOM_LEN)
-            .suffix(".tmp")
-            .make_in(directory, |path| {
-                let mut options = OpenOptions::new();
-                options.read(true).write(true).create_new(true).mode(0o600);
-                let opened = options.open(path);
-                refused = opened.as_ref().err().and_then(io::Error::raw_os_error);
-                opened
-            })
-            .map_err(|error| refused.map_or(error, io::Error::from_raw_os_error))
-            .map_err(Error::io(directory, "create a file in this directory"))?;
+        let temporary = Temporary::create_for(&target).map_err(Error::io(
+            fsops::parent(&target),
+            "create a file in this directory",
+        ))?;
         Ok(Self { temporary, target })
     }
 
@@ -97,16 +84,9 @@ impl AtomicFile {
                 .map_err(Error::io(&target, "keep its owner and permissions"))?;
         }
         fsops::sync(temporary.as_file(), &target)?;
-        let renamed = fsops::renamed(|| {
-            if overwrite {
-                temporary.persist(&target)
-            } else {
-                temporary.persist_noclobber(&target)
-            }
-            .map_err(|failed| failed.error)
-        });
-        match renamed {
-            Ok(_) => fsops::sync_parent(&target),
+        let persisted = temporary.persist(&target, overwrite);
+        match persisted {
+            Ok(()) => fsops::sync_parent(&target),
             Err(error) if !overwrite && error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Error::AlreadyExists { path: target })
             }
@@ -162,18 +142,6 @@ fn target_of_leftover(name: &str) -> Option<&str> {
     let is_random =
         random.len() == RANDOM_LEN && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
     (is_random && !target.is_empty()).then_some(target)
-}
-
-fn prefix(name: &OsStr) -> OsString {
-    let shown = if name.len() > LONGEST_SHOWN_NAME {
-        OsStr::new("stillkey")
-    } else {
-        name
-    };
-    let mut prefix = OsString::from(".");
-    prefix.push(shown);
-    prefix.push(".");
-    prefix
 }
 
 /// The regular file that stands at `target`, if any. Renaming over anything else (`/dev/null`!) is never meant.
@@ -235,11 +203,7 @@ mod tests {
         let path = directory.path().join("file");
         let mut file = AtomicFile::create(&path).unwrap();
         file.write_all(b"new").unwrap();
-        let name = snapshot(directory.path()).into_keys().next().unwrap();
-        assert!(
-            is_leftover(&name) && !is_dictionary_leftover(&name),
-            "{name}"
-        );
+        assert!(!path.exists());
         file.commit(false).unwrap();
         assert_eq!(snapshot(directory.path())["file"], b"new");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);

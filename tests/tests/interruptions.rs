@@ -272,8 +272,8 @@ fn encrypt_killed_at_any_moment_leaves_the_old_or_the_new_output() {
     // One that cannot be done yet when it is killed.
     sandbox.run(&seal_old).expect_status(0);
     let mut endless = sandbox.start(call(&["encrypt", "-", "--out", "vault/out", "--force"]));
+    // A pipe holds far less than this: when all of it is written, most of it has been encrypted.
     endless.stdin.as_mut().unwrap().write_all(&new).unwrap();
-    wait_for(|| leftovers(&sandbox) == 1);
     endless.kill().unwrap();
     endless.wait().unwrap();
 
@@ -290,8 +290,13 @@ fn encrypt_killed_at_any_moment_leaves_the_old_or_the_new_output() {
         outcomes[usize::from(found.stdout == new)] += 1;
     }
     assert_eq!(outcomes[0] + outcomes[1], KILLS + 1);
-    // What killed processes leave is found, and is not in the way.
-    assert!(leftovers(&sandbox) >= 1, "{outcomes:?}");
+    // What killed processes leave, which is nothing where files can do without a name, is found, and is not in the way.
+    let temporary = std::fs::read_dir(sandbox.path("vault")).unwrap();
+    let temporary = temporary.filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().ends_with(".tmp")
+    });
+    assert_eq!(leftovers(&sandbox), temporary.count(), "{outcomes:?}");
     sandbox
         .run(call(&["verify", "-d", "vault"]))
         .expect_status(0);
