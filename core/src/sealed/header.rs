@@ -168,54 +168,25 @@ impl Header {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let len = Self::len_of(bytes)?;
         let bytes = bytes.get(..len).ok_or_else(|| short(len, bytes.len()))?;
-        let mut cursor = Cursor::new(bytes);
-        let fields = (|| {
-            cursor.take(MAGIC.len() + 1)?;
-            let (suite, chunk_exponent, flags) = (cursor.u8()?, cursor.u8()?, cursor.u8()?);
-            let (reserved, iv, salt, context_digest) = (
-                cursor.u32()?,
-                cursor.array()?,
-                cursor.array()?,
-                cursor.array()?,
-            );
-            let recipients_len = cursor.u32()? as usize;
-            let recipients = cursor.take(recipients_len)?;
-            let (commitment, checked) = (cursor.array()?, cursor.at());
-            let (checksum, mac) = (cursor.u32()?, cursor.array()?);
-            Some((
-                suite,
-                chunk_exponent,
-                flags,
-                reserved,
-                iv,
-                salt,
-                context_digest,
-                recipients,
-                commitment,
-                checked,
-                checksum,
-                mac,
-            ))
-        })();
-        let (
-            suite,
-            chunk_exponent,
-            flags,
-            reserved,
-            iv,
-            salt,
-            context_digest,
-            recipients,
-            commitment,
-            checked,
-            stored,
-            mac,
-        ) = fields.ok_or_else(|| short(len, bytes.len()))?;
-
-        let computed = crc32fast::hash(bytes.get(..checked).unwrap_or_default());
+        let truncated = || short(len, bytes.len());
+        let (authenticated, mac) = bytes.split_last_chunk().ok_or_else(truncated)?;
+        let (checked, stored) = authenticated.split_last_chunk().ok_or_else(truncated)?;
+        let (stored, computed) = (u32::from_be_bytes(*stored), crc32fast::hash(checked));
         if stored != computed {
-            return Err(damaged(checked, Finding::Checksum { stored, computed }));
+            return Err(damaged(
+                checked.len(),
+                Finding::Checksum { stored, computed },
+            ));
         }
+        let mut cursor = Cursor::new(checked);
+        cursor.take(MAGIC.len() + 1);
+        let [suite, chunk_exponent, flags] = cursor.array().ok_or_else(truncated)?;
+        let reserved = cursor.u32().ok_or_else(truncated)?;
+        let iv = cursor.array().ok_or_else(truncated)?;
+        let salt = cursor.array().ok_or_else(truncated)?;
+        let context_digest = cursor.array().ok_or_else(truncated)?;
+        cursor.u32(); // The length of the list, which `len` rests on.
+        let (recipients, commitment) = cursor.rest().split_last_chunk().ok_or_else(truncated)?;
         let suite = Suite::from_number(suite)?;
         if flags != 0 {
             return Err(Unsupported::SealedFlags(flags).into());
@@ -238,8 +209,8 @@ impl Header {
             salt,
             context_digest,
             recipients: parse_recipients(recipients)?,
-            commitment,
-            mac,
+            commitment: *commitment,
+            mac: *mac,
             bytes: bytes.to_vec(),
         })
     }

@@ -72,7 +72,8 @@ pub(crate) fn first_that_fits<T>(
 /// Where data files are that are not where their names say.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PlaceArgs {
-    /// Look for files whose names start with FROM below TO, for directories that were copied elsewhere. May be repeated
+    /// Look for files whose names start with FROM below TO, for directories that were copied elsewhere; a whole name stands for one
+    /// file. May be repeated
     #[arg(long = "map", value_name = "FROM=TO", value_parser = prefix)]
     maps: Vec<(String, PathBuf)>,
 }
@@ -85,7 +86,11 @@ impl PlaceArgs {
             .find_map(|(from, to)| Some((name.strip_prefix(from.as_str())?, to)));
         mapped.map_or_else(
             || data_path(directory, name),
-            |(rest, to)| to.join(rest.trim_start_matches('/')),
+            |(rest, to)| match rest.trim_start_matches('/') {
+                // The whole name was mapped; joining nothing would make it a directory.
+                "" => to.clone(),
+                rest => to.join(rest),
+            },
         )
     }
 }
