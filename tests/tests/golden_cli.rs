@@ -54,7 +54,7 @@ fn inspect_shows_what_the_manifest_says() {
 }
 
 #[test]
-fn decrypt_file_gives_every_plaintext_whole_and_in_parts_with_a_key_and_with_tikvs_configuration() {
+fn decrypt_file_and_store_cat_give_every_plaintext_with_a_key_and_with_tikvs_configuration() {
     let mut decrypted = 0;
     for case in Manifest::load().cases {
         let sandbox = Sandbox::new();
@@ -83,6 +83,11 @@ fn decrypt_file_gives_every_plaintext_whole_and_in_parts_with_a_key_and_with_tik
             assert_eq!(whole.len(), file.size, "{name}");
             assert_eq!(sha256(&whole), file.plain_sha256, "{name}");
             assert!(run(&["--config", "tikv.toml"]) == whole, "{name}");
+            let place = format!("{name}={stored}");
+            let cat =
+                sandbox.run([&["store", "cat", name, "--map", &place], &with_key[..]].concat());
+            cat.expect_status(0);
+            assert!(cat.stdout == whole, "{name}");
             let (offset, length) = (file.size / 3, file.size / 2 + 1);
             let part = run(&[
                 &with_key[..],

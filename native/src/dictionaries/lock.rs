@@ -3,14 +3,15 @@
 //! The system drops the lock when its holder ends, however that happens. The file itself stays: removing it would let two processes
 //! hold locks on two files of the same name.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
 use crate::error::Error;
+use crate::fsops;
 
 /// Most bytes of a holder's line that are shown.
 const HOLDER_LIMIT: u64 = 512;
@@ -36,6 +37,10 @@ impl Lock {
     /// Takes the lock and makes its file if need be.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
         let file = open(path, true).map_err(Error::io(path, "create"))?;
+        // Made by root in a service's directory, it must not keep the service itself out later.
+        let adopted = fs::metadata(fsops::parent(path))
+            .and_then(|directory| fchown(&file, Some(directory.uid()), Some(directory.gid())));
+        drop(adopted); // Only root may do that, and for anyone else the file is theirs already.
         Self::take(file, path)
     }
 
@@ -108,5 +113,24 @@ fn holder(file: File) -> String {
     match read {
         Ok(_) if !line.is_empty() => line,
         _ => "a process that has not given its name yet".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_belongs_to_the_owner_of_its_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let is_root = std::os::unix::fs::chown(directory.path(), Some(12345), Some(12345)).is_ok();
+        let path = directory.path().join("stillkey.lock");
+        drop(Lock::create(&path).unwrap());
+        let (lock, owner) = (
+            fs::metadata(&path).unwrap(),
+            fs::metadata(directory.path()).unwrap(),
+        );
+        assert_eq!((lock.uid(), lock.gid()), (owner.uid(), owner.gid()));
+        assert!(!is_root || lock.uid() == 12345);
     }
 }
