@@ -1,5 +1,8 @@
 //! Published vectors, and TiKV's own, for counter mode and GCM.
 
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::aead::consts::U12;
+use aes_gcm::{AesGcm, KeyInit};
 use inout::InOutBuf;
 use serde::Deserialize;
 use stillkey_core::cipher::{Aead, AeadKey};
@@ -202,6 +205,42 @@ fn envelopes_open_wycheproofs_valid_messages_and_call_invalid_ones_the_wrong_mas
         }
     }
     assert_eq!((opened, refused, long_nonces), (40, 27, 19));
+}
+
+#[derive(Deserialize)]
+struct Sm4Gcm {
+    key: String,
+    iv: String,
+    aad: String,
+    plaintext: String,
+    ciphertext: String,
+    tag: String,
+}
+
+/// Chunks have no additional data, so the kernel can show the ciphertext; the tag is that of the type it is made of.
+#[test]
+fn sm4_in_gcm_agrees_with_rfc_8998() {
+    let vectors = json::<Vec<Sm4Gcm>>("sm4/gcm.json");
+    assert!(!vectors.is_empty());
+    for vector in vectors {
+        let (key, nonce) = (hex::decode(&vector.key), hex::array(&vector.iv));
+        let mut data = hex::decode(&vector.plaintext);
+        let kernel = Portable.aead(&AeadKey::new(Aead::Sm4Gcm, SecretBytes::copied(&key)).unwrap());
+        let tag = kernel.seal(&nonce, data.as_mut_slice().into()).unwrap();
+        assert_eq!(hex::encode(&data), vector.ciphertext);
+        assert_ne!(hex::encode(&tag), vector.tag);
+
+        let gcm = AesGcm::<sm4::Sm4, U12>::new_from_slice(&key).unwrap();
+        let mut data = hex::decode(&vector.plaintext);
+        let aad = hex::decode(&vector.aad);
+        let tag_with_aad =
+            gcm.encrypt_inout_detached((&nonce).into(), &aad, data.as_mut_slice().into());
+        assert_eq!(hex::encode(&tag_with_aad.unwrap()), vector.tag);
+        let mut data = hex::decode(&vector.plaintext);
+        let tag_without =
+            gcm.encrypt_inout_detached((&nonce).into(), &[], data.as_mut_slice().into());
+        assert_eq!(tag_without.unwrap()[..], tag[..]);
+    }
 }
 
 #[test]
