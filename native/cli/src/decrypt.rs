@@ -67,7 +67,7 @@ impl Args {
         let stdout_is_data = output.is_stdout();
         let bar = ui.progress(input.len());
         let bytes = match self.range.is_part() {
-            true => opening.open_part(input, output, &self.range, &bar)?,
+            true => opening.open_part(input, output, &self.range, &bar, ui)?,
             false => opening.open(input, output, &bar)?,
         };
         bar.finish_and_clear();
@@ -104,6 +104,7 @@ impl Opening {
         mut output: Output,
         range: &RangeArgs,
         progress: &ProgressBar,
+        ui: &Ui,
     ) -> Outcome<u64> {
         let Input::File(from, file) = input else {
             return Err(Failure::usage(
@@ -115,7 +116,7 @@ impl Opening {
             .map_err(Error::carried(&from, "read"))?;
         self.expect.check(sealed.header().suite(), &from)?;
         let bytes = copy(
-            (&mut range.of(sealed, &from)?, &from),
+            (&mut range.of(sealed, &from, ui)?, &from),
             (&mut output, &to),
             progress,
         )?;

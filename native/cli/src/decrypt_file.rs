@@ -75,7 +75,9 @@ impl PartArgs {
         let (to, stdout_is_data) = (output.path().to_owned(), output.is_stdout());
         let stream = key.tiflash_stream(&Portable, &self.tiflash_file_name);
         let bar = ui.progress(file.metadata().ok().map(|metadata| metadata.len()));
-        let mut reader = self.range.of(EncryptedReader::new(file, stream), path)?;
+        let mut reader = self
+            .range
+            .of(EncryptedReader::new(file, stream), path, ui)?;
         let bytes = copy((&mut reader, path), (&mut output, &to), &bar)?;
         output.commit()?;
         bar.finish_and_clear();
