@@ -1,50 +1,24 @@
 //! Reading costs memory in proportion to the input, whatever lengths the input claims. One test only: it measures the whole process.
-#![allow(
-    unsafe_code,
-    reason = "an allocator is the one place from which every allocation can be seen"
-)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::alloc::System;
 
+use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 use stillkey_core::{Envelope, FileDictionary, KeyDictionary, LogReader, MasterKey, Reading};
 use stillkey_tests::oracle;
 use stillkey_tests::random::Seeded;
 
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes on to the system's allocator unchanged, which keeps the contract; the counters don't allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(now, Relaxed);
-        // SAFETY: the caller upholds `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller upholds `dealloc`'s contract, and the pointer came from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The most bytes that were allocated at once during `run`, beyond those before it.
 fn peak(run: impl FnOnce()) -> usize {
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    ALLOCATOR.reset_peak_memory();
     run();
-    PEAK.load(Relaxed) - before
+    ALLOCATOR.get_peak_memory()
 }
 
 /// Bytes of memory per byte of input: an entry of a few bytes becomes a node of a tree with its name on the heap.
-const FACTOR: usize = 32;
+const FACTOR: usize = 24;
 /// For messages of errors and the like.
 const CONSTANT: usize = 4096;
 
