@@ -1,12 +1,15 @@
 //! The joint between Stillkey and the code that runs ciphers: faster kernels plug in here, and nowhere else.
 
+mod blocks;
 mod portable;
+pub mod schedule;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use inout::InOutBuf;
 
+pub use blocks::{BLOCK_LEN, Block, Blockwise, CtrBlocks};
 pub use portable::Portable;
 
 use crate::error::{Error, Misuse};
@@ -24,6 +27,14 @@ pub trait CtrKernel: Send + Sync {
     /// In place and source-to-destination are the same call. Callers see to it that `offset + data.len()` fits in a `u64`
     /// ([`CtrStream`](crate::CtrStream) checks it).
     fn apply(&self, iv: &Iv, offset: u64, data: InOutBuf<'_, '_, u8>);
+
+    /// This kernel with what it can compute in advance for one file: worth it where a file stays open for many calls.
+    ///
+    /// `None` when there is nothing to gain. The result gives the same bytes as `self` for every `iv`, and is faster for this one.
+    fn prepared(&self, iv: &Iv) -> Option<Arc<dyn CtrKernel>> {
+        let _ = iv;
+        None
+    }
 }
 
 /// Galois/counter mode over whole messages with 12-byte nonces and 16-byte tags. Source: NIST SP 800-38D.

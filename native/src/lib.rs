@@ -57,12 +57,15 @@ compile_error!(
 pub mod clock;
 #[cfg(feature = "config")]
 mod config;
+pub mod cpu;
 mod dictionaries;
 pub mod error;
 pub mod file;
 mod fsops;
 mod install;
+pub mod kernel;
 mod master;
+mod provider;
 mod sealed;
 mod store;
 #[cfg(test)]
@@ -79,6 +82,7 @@ pub use file::{EncryptedFile, EncryptedReader, EncryptedWriter};
 pub use getrandom::SysRng;
 pub use install::{AtomicFile, is_leftover, write_file};
 pub use master::{LoadedMasterKey, MasterKeySource, create_master_key_file};
+pub use provider::Native;
 pub use sealed::{SealedFile, SealedReader, SealedWriter};
 pub use stillkey_core as core;
 pub use store::{Store, data_path, is_unfinished};
