@@ -1,6 +1,27 @@
 //! Kernels for x86-64.
 
+mod sm4;
+mod sm4_field;
+mod sm4_gfni;
+mod sm4_lanes;
+
+use stillkey_core::Cipher;
+
 use super::Kernel;
+use crate::cpu::Feature;
 
 /// For each cipher, the fastest first.
-pub(super) const KERNELS: &[Kernel] = &[];
+pub(super) const KERNELS: &[Kernel] = &[
+    Kernel {
+        name: "sm4-gfni512",
+        ciphers: &[Cipher::Sm4],
+        needs: &[Feature::Gfni512],
+        expand: sm4_gfni::kernel512,
+    },
+    Kernel {
+        name: "sm4-gfni256",
+        ciphers: &[Cipher::Sm4],
+        needs: &[Feature::Gfni256],
+        expand: sm4_gfni::kernel256,
+    },
+];

@@ -1,0 +1,587 @@
+//! SM4 over many blocks at once, for any vector register and any instruction that inverts bytes.
+//!
+//! There are two ways to lay blocks out in registers. *By words*, a register holds one of the four words of the state, of four blocks
+//! per 16 bytes: quickly begun, so best for few blocks. *By bytes*, it holds one of the sixteen bytes of the state, of sixteen
+//! blocks per 16 bytes: the rotations of the linear layer turn into choices of registers and cost nothing.
+//! In both, the state stays in the basis of [`sm4_field`](super::sm4_field) from the counter to the keystream.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use inout::InOutBuf;
+use stillkey_core::DataKey;
+use stillkey_core::cipher::{BLOCK_LEN, Block, Blockwise, CtrBlocks, CtrKernel, schedule};
+use zeroize::{Zeroizing, optimization_barrier};
+
+use super::sm4_field::OFFSET;
+
+/// Vector registers and the instructions that SM4 is made of. A value holds the token that proves that they exist.
+///
+/// The bytes of a word stand in memory order, the highest first, so that a rotation of the word to the left by 8 bits moves each byte
+/// one place down.
+pub(super) trait Machine: Copy + Send + Sync + 'static {
+    type Vector: Copy;
+
+    /// Blocks of 16 bytes in a register: 1, 2 or 4.
+    const BLOCKS: usize;
+
+    /// # Safety
+    /// There are `BLOCKS` blocks to read at `from`, at any alignment.
+    unsafe fn load(self, from: *const u8) -> Self::Vector;
+
+    /// # Safety
+    /// There are `BLOCKS` blocks to write at `to`, at any alignment.
+    unsafe fn store(self, to: *mut u8, vector: Self::Vector);
+
+    /// `word` in every lane, its lowest byte first.
+    fn splat(self, word: u32) -> Self::Vector;
+    fn xor(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// In each 16 bytes, the bytes of `vector` that `order` names.
+    fn shuffle(self, vector: Self::Vector, order: Self::Vector) -> Self::Vector;
+    /// The lower, and the upper, halves of each 16 bytes, alternating by bytes.
+    fn interleave_bytes(self, a: Self::Vector, b: Self::Vector) -> [Self::Vector; 2];
+    /// The same, alternating by words.
+    fn interleave_words(self, a: Self::Vector, b: Self::Vector) -> [Self::Vector; 2];
+
+    /// [`INTO`](super::sm4_field::INTO) of each byte.
+    fn into_basis(self, bytes: Self::Vector) -> Self::Vector;
+    /// [`OUT_OF`](super::sm4_field::OUT_OF) of each byte.
+    fn out_of_basis(self, bytes: Self::Vector) -> Self::Vector;
+    /// Inverts each byte, and multiplies with [`OWN`](super::sm4_field::OWN) and with [`LEFT`](super::sm4_field::LEFT).
+    fn own_and_left(self, sum: Self::Vector) -> [Self::Vector; 2];
+    /// The S-box on each byte, in the standard's own basis: for the key schedule.
+    fn s_box(self, bytes: Self::Vector) -> Self::Vector;
+
+    #[inline(always)]
+    fn of_bytes(self, lanes: &[u8; 64]) -> Self::Vector {
+        const { assert!(Self::BLOCKS * BLOCK_LEN <= 64) };
+        // SAFETY: the array is long enough, as just proven.
+        unsafe { self.load(lanes.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn of_words(self, lanes: &[u32; 16]) -> Self::Vector {
+        const { assert!(Self::BLOCKS * BLOCK_LEN <= 64) };
+        // SAFETY: the array is long enough, as just proven.
+        unsafe { self.load(lanes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn to_bytes(self, vector: Self::Vector) -> [u8; 64] {
+        const { assert!(Self::BLOCKS * BLOCK_LEN <= 64) };
+        let mut bytes = [0; 64];
+        // SAFETY: the array is long enough, as just proven.
+        unsafe { self.store(bytes.as_mut_ptr(), vector) };
+        bytes
+    }
+
+    #[inline(always)]
+    fn xor3(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        self.xor(self.xor(a, b), c)
+    }
+}
+
+/// A choice of machines and of layouts by length: one way to run SM4.
+pub(super) trait Strategy: Copy + Send + Sync + 'static {
+    fn expand(self, keys: &mut Keys, key: &[u8; 16]);
+    /// XORs the keystream over all of `data`.
+    fn apply(self, keys: &Keys, data: Data<'_>);
+}
+
+/// SM4 in counter mode, in one way to run it.
+struct Sm4<S> {
+    strategy: S,
+    keys: Keys,
+}
+
+impl<S: Strategy> CtrBlocks for Sm4<S> {
+    fn apply_blocks(&self, counter: u128, blocks: InOutBuf<'_, '_, Block>) {
+        self.strategy.apply(&self.keys, Data::new(counter, blocks));
+    }
+}
+
+/// Expands `key` where it will stay, so that no copies of the round keys are left on the way; `None` for the key of another cipher.
+pub(super) fn kernel<S: Strategy>(strategy: S, key: &DataKey) -> Option<Arc<dyn CtrKernel>> {
+    let bytes = key.secret().danger_bytes().try_into().ok()?;
+    let mut kernel = Arc::new(Blockwise(Sm4 {
+        strategy,
+        keys: Keys::zero(),
+    }));
+    strategy.expand(&mut Arc::get_mut(&mut kernel)?.0.keys, bytes);
+    Some(kernel)
+}
+
+/// The round keys, in the basis of the state and with [`OFFSET`] added: as words, and each byte in all four places of a word.
+#[repr(C, align(64))]
+pub(super) struct Keys {
+    by_bytes: Zeroizing<[[u32; 4]; ROUNDS]>,
+    by_words: Zeroizing<[u32; ROUNDS]>,
+}
+
+const ROUNDS: usize = 32;
+
+impl Keys {
+    fn zero() -> Self {
+        Self {
+            by_bytes: Zeroizing::new([[0; 4]; ROUNDS]),
+            by_words: Zeroizing::new([0; ROUNDS]),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn expand<M: Machine>(&mut self, machine: M, key: &[u8; 16]) {
+        let low_word = |bytes: [u8; 64]| {
+            let [a, b, c, d, ..] = bytes;
+            u32::from_le_bytes([a, b, c, d])
+        };
+        let round_keys = schedule::sm4(key, |word| {
+            low_word(machine.to_bytes(machine.s_box(machine.splat(word))))
+        });
+        for ((by_bytes, by_word), round_key) in self
+            .by_bytes
+            .iter_mut()
+            .zip(self.by_words.iter_mut())
+            .zip(&*round_keys)
+        {
+            let mapped = machine.into_basis(machine.splat(round_key.swap_bytes()));
+            *by_word = low_word(machine.to_bytes(mapped)) ^ everywhere(OFFSET);
+            *by_bytes = by_word.to_le_bytes().map(everywhere);
+        }
+    }
+}
+
+const fn everywhere(byte: u8) -> u32 {
+    u32::from_ne_bytes([byte; 4])
+}
+
+/// What is left of the caller's data.
+pub(super) struct Data<'a> {
+    /// Of the first block that is left.
+    counter: u128,
+    /// `blocks` blocks can be read here, and written at `to`. Both are the same, or apart.
+    from: *const u8,
+    to: *mut u8,
+    blocks: usize,
+    buffer: PhantomData<InOutBuf<'a, 'a, Block>>,
+}
+
+impl<'a> Data<'a> {
+    #[inline(always)]
+    pub(super) fn new(counter: u128, blocks: InOutBuf<'a, 'a, Block>) -> Self {
+        let len = blocks.len();
+        let (from, to) = blocks.into_raw();
+        Self {
+            counter,
+            from: from.cast(),
+            to: to.cast(),
+            blocks: len,
+            buffer: PhantomData,
+        }
+    }
+
+    /// How many blocks are left.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// XORs `keystream` over as many blocks as it has, or as there are.
+    #[inline(always)]
+    fn xor<M: Machine, const N: usize>(&mut self, machine: M, keystream: [M::Vector; N]) {
+        for vector in keystream {
+            let blocks = M::BLOCKS.min(self.blocks);
+            if blocks == M::BLOCKS {
+                // SAFETY: that many blocks are left at both places.
+                unsafe {
+                    let sum = machine.xor(machine.load(self.from), vector);
+                    machine.store(self.to, sum);
+                }
+            } else {
+                let mut stage = machine.to_bytes(vector);
+                for (at, bytes) in stage.as_chunks().0.iter().enumerate().take(blocks) {
+                    // SAFETY: fewer than `self.blocks`, so within both places, which take any alignment.
+                    unsafe {
+                        let data = self.from.cast::<[u8; BLOCK_LEN]>().add(at).read();
+                        let sum = u128::from_ne_bytes(data) ^ u128::from_ne_bytes(*bytes);
+                        self.to
+                            .cast::<[u8; BLOCK_LEN]>()
+                            .add(at)
+                            .write(sum.to_ne_bytes());
+                    }
+                }
+                stage.fill(0);
+                optimization_barrier(&stage);
+            }
+            // SAFETY: no further than the end of what the caller handed over.
+            unsafe {
+                self.from = self.from.add(blocks * BLOCK_LEN);
+                self.to = self.to.add(blocks * BLOCK_LEN);
+            }
+            self.blocks -= blocks;
+            self.counter = self.counter.wrapping_add(blocks as u128);
+        }
+    }
+}
+
+/// XORs the keystream over up to `SETS` times four blocks per 16 bytes of a register, laid out by words.
+#[inline(always)]
+pub(super) fn by_words<M: Machine, const SETS: usize>(
+    machine: M,
+    keys: &Keys,
+    data: &mut Data<'_>,
+) {
+    let mut state = words_of_counters::<M, SETS>(machine, data.counter);
+    let turns = [
+        machine.of_bytes(&const { turned(1) }),
+        machine.of_bytes(&const { turned(2) }),
+        machine.of_bytes(&const { turned(3) }),
+    ];
+    for [first, second, third, fourth] in keys.by_words.as_chunks().0 {
+        let [a, b, c, d] = &mut state;
+        two_rounds_by_words(machine, turns, [a, b], [c, d], [*first, *second]);
+        two_rounds_by_words(machine, turns, [c, d], [a, b], [*third, *fourth]);
+    }
+    let [a, b, c, d] = state;
+    for (((a, b), c), d) in a.into_iter().zip(b).zip(c).zip(d) {
+        // The standard's reversal of the words at the end.
+        let mut words = [d, c, b, a];
+        for word in &mut words {
+            *word = machine.out_of_basis(*word);
+        }
+        for _ in 0..2 {
+            let [a, b, c, d] = words;
+            let ([a, b], [c, d]) = (
+                machine.interleave_words(a, c),
+                machine.interleave_words(b, d),
+            );
+            words = [a, b, c, d];
+        }
+        data.xor(machine, words);
+    }
+}
+
+#[inline(always)]
+fn words_of_counters<M: Machine, const SETS: usize>(
+    machine: M,
+    counter: u128,
+) -> [[M::Vector; SETS]; 4] {
+    let upper = |word: u32| machine.into_basis(machine.splat(word.swap_bytes()));
+    let (first, second) = (upper((counter >> 96) as u32), upper((counter >> 64) as u32));
+    let mut state = [
+        [first; SETS],
+        [second; SETS],
+        [second; SETS],
+        [second; SETS],
+    ];
+    let [_, _, third, fourth] = &mut state;
+    let mut low = counter as u64;
+    for (third, fourth) in third.iter_mut().zip(fourth) {
+        let (mut high_words, mut low_words) = ([0; 16], [0; 16]);
+        for ((high_word, low_word), block) in high_words
+            .iter_mut()
+            .zip(&mut low_words)
+            .zip(const { blocks_of_lanes::<M>(4) })
+        {
+            let counter = low.wrapping_add(u64::from(block));
+            *high_word = ((counter >> 32) as u32).swap_bytes();
+            *low_word = (counter as u32).swap_bytes();
+        }
+        *third = machine.into_basis(machine.of_words(&high_words));
+        *fourth = machine.into_basis(machine.of_words(&low_words));
+        low = low.wrapping_add(4 * M::BLOCKS as u64);
+    }
+    state
+}
+
+/// Two rounds, since they share the sum of the words that neither changes.
+#[inline(always)]
+fn two_rounds_by_words<M: Machine, const SETS: usize>(
+    machine: M,
+    turns: [M::Vector; 3],
+    changed: [&mut [M::Vector; SETS]; 2],
+    kept: [&[M::Vector; SETS]; 2],
+    keys: [u32; 2],
+) {
+    let ([a, b], [c, d], [key, next_key]) = (changed, kept, keys);
+    let (key, next_key) = (machine.splat(key), machine.splat(next_key));
+    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+        let shared = machine.xor(*c, *d);
+        *a = mixed_word(machine, turns, *a, machine.xor3(*b, shared, key));
+        *b = mixed_word(machine, turns, *b, machine.xor3(*a, shared, next_key));
+    }
+}
+
+#[inline(always)]
+fn mixed_word<M: Machine>(
+    machine: M,
+    turns: [M::Vector; 3],
+    word: M::Vector,
+    sum: M::Vector,
+) -> M::Vector {
+    let ([by_one, by_two, by_three], [own, left]) = (turns, machine.own_and_left(sum));
+    let near = machine.xor(machine.shuffle(left, by_one), machine.shuffle(left, by_two));
+    let far = machine.shuffle(machine.xor(own, left), by_three);
+    machine.xor3(machine.xor(word, own), near, far)
+}
+
+/// Each byte of a word moves `places` down, and round.
+const fn turned(places: u8) -> [u8; 64] {
+    let (mut order, mut at) = ([0; 64], 0);
+    while at < 64 {
+        order[at as usize] = (at % 16 & !3) | (at + places) % 4;
+        at += 1;
+    }
+    order
+}
+
+/// XORs the keystream over up to 16 blocks per 16 bytes of a register, laid out by bytes.
+#[inline(always)]
+pub(super) fn by_bytes<M: Machine>(machine: M, keys: &Keys, data: &mut Data<'_>) {
+    let mut state = bytes_of_counters(machine, data.counter);
+    for [first, second, third, fourth] in keys.by_bytes.as_chunks().0 {
+        let [a, b, c, d] = &mut state;
+        two_rounds_by_bytes(machine, [a, b], [c, d], [first, second]);
+        two_rounds_by_bytes(machine, [c, d], [a, b], [third, fourth]);
+    }
+    data.xor(machine, keystream_of_bytes(machine, state));
+}
+
+/// The state before the first round.
+#[inline(always)]
+pub(super) fn bytes_of_counters<M: Machine>(machine: M, counter: u128) -> [[M::Vector; 4]; 4] {
+    let lanes = const { blocks_of_lanes::<M>(16) };
+    let last_block = 16 * M::BLOCKS as u8 - 1;
+    let lowest = counter as u8;
+    let mut state = [[machine.splat(0); 4]; 4];
+    let bytes = mapped(machine, counter);
+    let bytes_behind_carry = mapped(machine, counter.wrapping_add(256));
+    for ((plane, byte), behind) in state
+        .as_flattened_mut()
+        .iter_mut()
+        .zip(bytes)
+        .zip(bytes_behind_carry)
+    {
+        *plane = machine.splat(everywhere(byte));
+        // The counter is public, so branches may depend on it.
+        if byte != behind && lowest.checked_add(last_block).is_none() {
+            *plane = machine.of_bytes(&lanes.map(|block| {
+                if lowest.checked_add(block).is_none() {
+                    behind
+                } else {
+                    byte
+                }
+            }));
+        }
+    }
+    let [.., [.., plane]] = &mut state;
+    *plane = machine.into_basis(machine.of_bytes(&lanes.map(|block| lowest.wrapping_add(block))));
+    state
+}
+
+/// The bytes of `counter` in the basis of the state.
+#[inline(always)]
+fn mapped<M: Machine>(machine: M, counter: u128) -> [u8; 64] {
+    let [a, b, c, d] = [96, 64, 32, 0].map(|shift| ((counter >> shift) as u32).swap_bytes());
+    machine.to_bytes(
+        machine.into_basis(machine.of_words(&[a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
+    )
+}
+
+#[inline(always)]
+fn two_rounds_by_bytes<M: Machine>(
+    machine: M,
+    changed: [&mut [M::Vector; 4]; 2],
+    kept: [&[M::Vector; 4]; 2],
+    keys: [&[u32; 4]; 2],
+) {
+    let ([a, b], [c, d]) = (changed, kept);
+    let mut shared = *c;
+    for (shared, d) in shared.iter_mut().zip(d) {
+        *shared = machine.xor(*shared, *d);
+    }
+    let [key, next_key] = keys;
+    mix_bytes(machine, a, b, &shared, key);
+    mix_bytes(machine, b, a, &shared, next_key);
+}
+
+#[inline(always)]
+fn mix_bytes<M: Machine>(
+    machine: M,
+    word: &mut [M::Vector; 4],
+    other: &[M::Vector; 4],
+    shared: &[M::Vector; 4],
+    key: &[u32; 4],
+) {
+    let [mut own, mut left] = [*shared; 2];
+    for ((((own, left), other), shared), key) in own
+        .iter_mut()
+        .zip(&mut left)
+        .zip(other)
+        .zip(shared)
+        .zip(key)
+    {
+        [*own, *left] = machine.own_and_left(machine.xor3(*other, *shared, machine.splat(*key)));
+    }
+    let ([a, b, c, d], [e, f, g, h]) = (own, left);
+    let (ef, gh) = (machine.xor(e, f), machine.xor(g, h));
+    let [w, x, y, z] = word;
+    *w = machine.xor3(machine.xor3(*w, a, d), f, gh);
+    *x = machine.xor3(machine.xor3(*x, b, a), e, gh);
+    *y = machine.xor3(machine.xor3(*y, c, b), h, ef);
+    *z = machine.xor3(machine.xor3(*z, d, c), g, ef);
+}
+
+/// The keystream of the state behind the last round, in the order of blocks.
+#[inline(always)]
+pub(super) fn keystream_of_bytes<M: Machine>(
+    machine: M,
+    state: [[M::Vector; 4]; 4],
+) -> [M::Vector; 16] {
+    let [a, b, c, d] = state;
+    // The standard's reversal of the words at the end.
+    let mut rows = [machine.splat(0); 16];
+    for (row, plane) in rows.iter_mut().zip([d, c, b, a].as_flattened()) {
+        *row = machine.out_of_basis(*plane);
+    }
+    // Interleaving turns the eight bits of row and column by one place, so four times exchange row and column.
+    for _ in 0..4 {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = rows;
+        let pairs = [
+            machine.interleave_bytes(a, i),
+            machine.interleave_bytes(b, j),
+            machine.interleave_bytes(c, k),
+            machine.interleave_bytes(d, l),
+            machine.interleave_bytes(e, m),
+            machine.interleave_bytes(f, n),
+            machine.interleave_bytes(g, o),
+            machine.interleave_bytes(h, p),
+        ];
+        for (row, interleaved) in rows.iter_mut().zip(pairs.as_flattened()) {
+            *row = *interleaved;
+        }
+    }
+    rows
+}
+
+/// Which block of a set stands in which lane, the lanes of 16 bytes having `PER_16` each. So distributed, the transposition at the end,
+/// which doesn't cross the borders of 16 bytes, gives the blocks in their order.
+const fn blocks_of_lanes<M: Machine>(per_16: usize) -> [u8; 64] {
+    let (mut blocks, mut lane) = ([0; 64], 0);
+    while lane < M::BLOCKS * per_16 {
+        blocks[lane] = (M::BLOCKS * (lane % per_16) + lane / per_16) as u8;
+        lane += 1;
+    }
+    blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use stillkey_core::cipher::{CipherProvider, Portable};
+    use stillkey_core::{Cipher, Iv, SecretBytes};
+
+    use super::*;
+    use crate::cpu::Features;
+    use crate::kernel::Kernel;
+
+    const KEY: u128 = 0x01234567_89abcdef_fedcba98_76543210;
+
+    /// Longer than four times what any kernel takes at once.
+    const MOST_BLOCKS: usize = 4 * 128 + 70;
+
+    fn key() -> DataKey {
+        DataKey::new(Cipher::Sm4, SecretBytes::new(KEY.to_be_bytes().to_vec())).unwrap()
+    }
+
+    /// Those that run here.
+    fn kernels() -> impl Iterator<Item = (&'static str, Arc<dyn CtrKernel>)> {
+        let expand = |kernel: &'static Kernel| {
+            Some((kernel.name(), kernel.ctr(Features::detect(), &key())?))
+        };
+        Kernel::all().filter_map(expand)
+    }
+
+    fn text(len: usize) -> Vec<u8> {
+        (0..len).map(|at| (at * 7 + at / 251) as u8).collect()
+    }
+
+    #[test]
+    fn the_standards_example_comes_out() {
+        // GB/T 32907-2016, A.1: the block is the key.
+        for (name, kernel) in kernels() {
+            let mut block = [0; 16];
+            let data = block.as_mut_slice().into();
+            kernel.apply(&Iv::new(KEY.to_be_bytes()), 0, data);
+            let expected = 0x681edf34_d206965e_86b3e94f_536e4246;
+            assert_eq!(u128::from_be_bytes(block), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_number_of_blocks_is_as_portable_in_place_and_to_a_destination() {
+        let portable = Portable.ctr(&key());
+        let text = text(16 * MOST_BLOCKS + 2);
+        for (name, kernel) in kernels() {
+            for blocks in 1..=MOST_BLOCKS {
+                // A carry out of the lowest byte, and out of the lowest word, somewhere on the way.
+                let iv = Iv::new((u128::from(u32::MAX) - blocks as u128 * 5 / 7).to_be_bytes());
+                let source = &text[1..][..16 * blocks];
+                let mut expected = source.to_vec();
+                portable.apply(&iv, 0, expected.as_mut_slice().into());
+
+                let mut found = text.clone();
+                let unaligned = &mut found[1..][..16 * blocks];
+                kernel.apply(&iv, 0, unaligned.into());
+                assert!(*unaligned == expected, "{name}: {blocks} blocks in place");
+                let behind = 1 + 16 * blocks;
+                assert_eq!(found[behind..], text[behind..], "{name}: {blocks} blocks");
+
+                let mut found = vec![0xee; source.len() + 3];
+                let both = InOutBuf::new(source, &mut found[3..]).unwrap();
+                kernel.apply(&iv, 0, both);
+                assert!(found[3..] == expected, "{name}: {blocks} blocks apart");
+                assert_eq!(found[..3], [0xee; 3], "{name}: {blocks} blocks");
+            }
+        }
+    }
+
+    #[test]
+    fn the_counter_carries_in_every_lane() {
+        let portable = Portable.ctr(&key());
+        let ends = [
+            u128::from(u8::MAX),
+            u128::from(u32::MAX),
+            (1 << 40) - 1,
+            u128::from(u64::MAX),
+            u128::MAX,
+        ];
+        for (name, kernel) in kernels() {
+            for iv in ends
+                .into_iter()
+                .flat_map(|end| (0..130).map(move |before| end - before))
+            {
+                let iv = Iv::new(iv.to_be_bytes());
+                for blocks in [3, 13, 30, 45, 64, 131] {
+                    let (mut expected, mut found) = (text(16 * blocks), text(16 * blocks));
+                    portable.apply(&iv, 0, expected.as_mut_slice().into());
+                    kernel.apply(&iv, 0, found.as_mut_slice().into());
+                    assert!(found == expected, "{name}: {iv:?}, {blocks} blocks");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_can_be_the_first_and_the_last() {
+        let portable = Portable.ctr(&key());
+        let iv = Iv::new([0xfe; 16]);
+        for (name, kernel) in kernels() {
+            for (offset, len) in
+                (0..18).flat_map(|offset| (0..300).step_by(7).map(move |len| (offset, len)))
+            {
+                let (mut expected, mut found) = (text(len), text(len));
+                portable.apply(&iv, offset, expected.as_mut_slice().into());
+                kernel.apply(&iv, offset, found.as_mut_slice().into());
+                assert_eq!(found, expected, "{name}: {offset}+{len}");
+            }
+        }
+    }
+}
