@@ -1,8 +1,10 @@
 //! Kernels for x86-64.
 
 mod sm4;
+mod sm4_aesni;
 mod sm4_field;
 mod sm4_gfni;
+mod sm4_gfni512;
 mod sm4_lanes;
 
 use stillkey_core::Cipher;
@@ -23,5 +25,17 @@ pub(super) const KERNELS: &[Kernel] = &[
         ciphers: &[Cipher::Sm4],
         needs: &[Feature::Gfni256],
         expand: sm4_gfni::kernel256,
+    },
+    Kernel {
+        name: "sm4-avx2",
+        ciphers: &[Cipher::Sm4],
+        needs: &[Feature::AesNi, Feature::Avx2],
+        expand: sm4_aesni::kernel256,
+    },
+    Kernel {
+        name: "sm4-sse",
+        ciphers: &[Cipher::Sm4],
+        needs: &[Feature::AesNi],
+        expand: sm4_aesni::kernel128,
     },
 ];

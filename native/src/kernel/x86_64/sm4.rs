@@ -114,18 +114,23 @@ pub(super) fn kernel<S: Strategy>(strategy: S, key: &DataKey) -> Option<Arc<dyn 
 /// The round keys, in the basis of the state and with [`OFFSET`] added: as words, and each byte in all four places of a word.
 #[repr(C, align(64))]
 pub(super) struct Keys {
-    by_bytes: Zeroizing<[[u32; 4]; ROUNDS]>,
+    /// One row more than there are rounds, which may be read and means nothing.
+    by_bytes: Zeroizing<[[u32; 4]; ROUNDS + 1]>,
     by_words: Zeroizing<[u32; ROUNDS]>,
 }
 
-const ROUNDS: usize = 32;
+pub(super) const ROUNDS: usize = 32;
 
 impl Keys {
     fn zero() -> Self {
         Self {
-            by_bytes: Zeroizing::new([[0; 4]; ROUNDS]),
+            by_bytes: Zeroizing::new([[0; 4]; ROUNDS + 1]),
             by_words: Zeroizing::new([0; ROUNDS]),
         }
+    }
+
+    pub(super) fn by_bytes(&self) -> &[[u32; 4]; ROUNDS + 1] {
+        &self.by_bytes
     }
 
     #[inline(always)]
@@ -179,6 +184,11 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// Of the first block that is left.
+    pub(super) fn counter(&self) -> u128 {
+        self.counter
+    }
+
     /// How many blocks are left.
     pub(super) fn blocks(&self) -> usize {
         self.blocks
@@ -186,40 +196,81 @@ impl<'a> Data<'a> {
 
     /// XORs `keystream` over as many blocks as it has, or as there are.
     #[inline(always)]
-    fn xor<M: Machine, const N: usize>(&mut self, machine: M, keystream: [M::Vector; N]) {
-        for vector in keystream {
-            let blocks = M::BLOCKS.min(self.blocks);
-            if blocks == M::BLOCKS {
-                // SAFETY: that many blocks are left at both places.
-                unsafe {
-                    let sum = machine.xor(machine.load(self.from), vector);
-                    machine.store(self.to, sum);
-                }
-            } else {
-                let mut stage = machine.to_bytes(vector);
-                for (at, bytes) in stage.as_chunks().0.iter().enumerate().take(blocks) {
-                    // SAFETY: fewer than `self.blocks`, so within both places, which take any alignment.
-                    unsafe {
-                        let data = self.from.cast::<[u8; BLOCK_LEN]>().add(at).read();
-                        let sum = u128::from_ne_bytes(data) ^ u128::from_ne_bytes(*bytes);
-                        self.to
-                            .cast::<[u8; BLOCK_LEN]>()
-                            .add(at)
-                            .write(sum.to_ne_bytes());
-                    }
-                }
-                stage.fill(0);
-                optimization_barrier(&stage);
+    pub(super) fn xor<M: Machine, const N: usize>(
+        &mut self,
+        machine: M,
+        keystream: [M::Vector; N],
+    ) {
+        if self.blocks >= N * M::BLOCKS {
+            for (at, vector) in keystream.into_iter().enumerate() {
+                // SAFETY: `at` is below N, and N times `M::BLOCKS` blocks are left at both places.
+                unsafe { self.xor_at(machine, at, vector) };
             }
-            // SAFETY: no further than the end of what the caller handed over.
-            unsafe {
-                self.from = self.from.add(blocks * BLOCK_LEN);
-                self.to = self.to.add(blocks * BLOCK_LEN);
+            self.advance(N * M::BLOCKS);
+            return;
+        }
+        let (vectors, rest) = (self.blocks / M::BLOCKS, self.blocks % M::BLOCKS);
+        for (at, vector) in keystream.into_iter().enumerate() {
+            if at < vectors {
+                // SAFETY: `at` is below the number of whole vectors that are left.
+                unsafe { self.xor_at(machine, at, vector) };
+            } else if at == vectors {
+                self.advance(vectors * M::BLOCKS);
+                self.xor_blocks(machine.to_bytes(vector), rest);
+                break;
             }
-            self.blocks -= blocks;
-            self.counter = self.counter.wrapping_add(blocks as u128);
         }
     }
+
+    /// # Safety
+    /// More than `at` times `M::BLOCKS` blocks are left.
+    #[inline(always)]
+    unsafe fn xor_at<M: Machine>(&self, machine: M, at: usize, vector: M::Vector) {
+        let at = at * M::BLOCKS * BLOCK_LEN;
+        // SAFETY: the caller vouches for the place.
+        unsafe {
+            let sum = machine.xor(machine.load(self.from.add(at)), vector);
+            machine.store(self.to.add(at), sum);
+        }
+    }
+
+    /// The last blocks, which are fewer than a register has.
+    #[inline(always)]
+    fn xor_blocks(&mut self, mut keystream: [u8; 64], blocks: usize) {
+        for block in keystream.as_chunks().0.iter().take(blocks) {
+            let block = u128::from_ne_bytes(*block);
+            let (from, to) = (
+                self.from.cast::<[u8; BLOCK_LEN]>(),
+                self.to.cast::<[u8; BLOCK_LEN]>(),
+            );
+            // SAFETY: there is a block left, and arrays of bytes take any alignment.
+            unsafe { to.write((u128::from_ne_bytes(from.read()) ^ block).to_ne_bytes()) };
+            self.advance(1);
+        }
+        keystream.fill(0);
+        optimization_barrier(&keystream);
+    }
+
+    /// Not further than the end: `blocks` are left.
+    #[inline(always)]
+    fn advance(&mut self, blocks: usize) {
+        debug_assert!(blocks <= self.blocks);
+        self.from = self.from.wrapping_add(blocks * BLOCK_LEN);
+        self.to = self.to.wrapping_add(blocks * BLOCK_LEN);
+        self.blocks -= blocks;
+        self.counter = self.counter.wrapping_add(blocks as u128);
+    }
+}
+
+/// Which block of a set stands in which lane, the lanes of 16 bytes having `PER_16` each. So distributed, the transposition at the end,
+/// which doesn't cross the borders of 16 bytes, gives the blocks in their order.
+const fn blocks_of_lanes<M: Machine>(per_16: usize) -> [u8; 64] {
+    let (mut blocks, mut lane) = ([0; 64], 0);
+    while lane < M::BLOCKS * per_16 {
+        blocks[lane] = (M::BLOCKS * (lane % per_16) + lane / per_16) as u8;
+        lane += 1;
+    }
+    blocks
 }
 
 /// XORs the keystream over up to `SETS` times four blocks per 16 bytes of a register, laid out by words.
@@ -336,7 +387,7 @@ const fn turned(places: u8) -> [u8; 64] {
 /// XORs the keystream over up to 16 blocks per 16 bytes of a register, laid out by bytes.
 #[inline(always)]
 pub(super) fn by_bytes<M: Machine>(machine: M, keys: &Keys, data: &mut Data<'_>) {
-    let mut state = bytes_of_counters(machine, data.counter);
+    let [mut state] = bytes_of_counters(machine, data.counter);
     for [first, second, third, fourth] in keys.by_bytes.as_chunks().0 {
         let [a, b, c, d] = &mut state;
         two_rounds_by_bytes(machine, [a, b], [c, d], [first, second]);
@@ -345,36 +396,60 @@ pub(super) fn by_bytes<M: Machine>(machine: M, keys: &Keys, data: &mut Data<'_>)
     data.xor(machine, keystream_of_bytes(machine, state));
 }
 
-/// The state before the first round.
+/// The states before the first round, of `SETS` sets of blocks that follow each other.
 #[inline(always)]
-pub(super) fn bytes_of_counters<M: Machine>(machine: M, counter: u128) -> [[M::Vector; 4]; 4] {
+pub(super) fn bytes_of_counters<M: Machine, const SETS: usize>(
+    machine: M,
+    counter: u128,
+) -> [[[M::Vector; 4]; 4]; SETS] {
     let lanes = const { blocks_of_lanes::<M>(16) };
-    let last_block = 16 * M::BLOCKS as u8 - 1;
-    let lowest = counter as u8;
-    let mut state = [[machine.splat(0); 4]; 4];
     let bytes = mapped(machine, counter);
-    let bytes_behind_carry = mapped(machine, counter.wrapping_add(256));
-    for ((plane, byte), behind) in state
-        .as_flattened_mut()
-        .iter_mut()
-        .zip(bytes)
-        .zip(bytes_behind_carry)
-    {
+    let mut state = [[machine.splat(0); 4]; 4];
+    for (plane, byte) in state.as_flattened_mut().iter_mut().zip(bytes) {
         *plane = machine.splat(everywhere(byte));
-        // The counter is public, so branches may depend on it.
-        if byte != behind && lowest.checked_add(last_block).is_none() {
-            *plane = machine.of_bytes(&lanes.map(|block| {
-                if lowest.checked_add(block).is_none() {
-                    behind
-                } else {
-                    byte
-                }
-            }));
-        }
     }
-    let [.., [.., plane]] = &mut state;
-    *plane = machine.into_basis(machine.of_bytes(&lanes.map(|block| lowest.wrapping_add(block))));
-    state
+    let mut states = [state; SETS];
+    let mut first = counter as u8;
+    for [.., [.., plane]] in &mut states {
+        *plane =
+            machine.into_basis(machine.of_bytes(&lanes.map(|block| first.wrapping_add(block))));
+        first = first.wrapping_add(16 * M::BLOCKS as u8);
+    }
+    // The counter is public, so branches may depend on it.
+    if usize::from(counter as u8) + SETS * 16 * M::BLOCKS > 256 {
+        carry(machine, counter, &mut states);
+    }
+    states
+}
+
+/// Where the lowest byte of the counter carries on the way through the blocks of `states`, the bytes above it differ.
+#[inline(always)]
+fn carry<M: Machine, const SETS: usize>(
+    machine: M,
+    counter: u128,
+    states: &mut [[[M::Vector; 4]; 4]; SETS],
+) {
+    let lanes = const { blocks_of_lanes::<M>(16) };
+    let (bytes, behind) = (
+        mapped(machine, counter),
+        mapped(machine, counter.wrapping_add(256)),
+    );
+    let mut before_carry = 256 - usize::from(counter as u8);
+    for state in states {
+        let upper = state.as_flattened_mut().iter_mut().take(15);
+        for ((plane, byte), behind) in upper.zip(bytes).zip(behind) {
+            if byte != behind {
+                *plane = machine.of_bytes(&lanes.map(|block| {
+                    if usize::from(block) < before_carry {
+                        byte
+                    } else {
+                        behind
+                    }
+                }));
+            }
+        }
+        before_carry = before_carry.saturating_sub(16 * M::BLOCKS);
+    }
 }
 
 /// The bytes of `counter` in the basis of the state.
@@ -462,17 +537,6 @@ pub(super) fn keystream_of_bytes<M: Machine>(
     rows
 }
 
-/// Which block of a set stands in which lane, the lanes of 16 bytes having `PER_16` each. So distributed, the transposition at the end,
-/// which doesn't cross the borders of 16 bytes, gives the blocks in their order.
-const fn blocks_of_lanes<M: Machine>(per_16: usize) -> [u8; 64] {
-    let (mut blocks, mut lane) = ([0; 64], 0);
-    while lane < M::BLOCKS * per_16 {
-        blocks[lane] = (M::BLOCKS * (lane % per_16) + lane / per_16) as u8;
-        lane += 1;
-    }
-    blocks
-}
-
 #[cfg(test)]
 mod tests {
     use stillkey_core::cipher::{CipherProvider, Portable};
@@ -546,25 +610,21 @@ mod tests {
     #[test]
     fn the_counter_carries_in_every_lane() {
         let portable = Portable.ctr(&key());
-        let ends = [
-            u128::from(u8::MAX),
-            u128::from(u32::MAX),
-            (1 << 40) - 1,
-            u128::from(u64::MAX),
-            u128::MAX,
-        ];
+        let beside = |end: u128, step| (0..130).step_by(step).map(move |before| end - before);
+        let ivs = beside(u128::from(u32::MAX), 1)
+            .chain(beside((1 << 40) - 1, 23))
+            .chain(beside(u128::from(u64::MAX), 23))
+            .chain(beside(u128::MAX, 23));
+        let ivs: Vec<_> = ivs.map(|iv| Iv::new(iv.to_be_bytes())).collect();
         for (name, kernel) in kernels() {
-            for iv in ends
-                .into_iter()
-                .flat_map(|end| (0..130).map(move |before| end - before))
+            for (iv, blocks) in ivs
+                .iter()
+                .flat_map(|iv| [3, 13, 30, 45, 64, 131].map(|blocks| (iv, blocks)))
             {
-                let iv = Iv::new(iv.to_be_bytes());
-                for blocks in [3, 13, 30, 45, 64, 131] {
-                    let (mut expected, mut found) = (text(16 * blocks), text(16 * blocks));
-                    portable.apply(&iv, 0, expected.as_mut_slice().into());
-                    kernel.apply(&iv, 0, found.as_mut_slice().into());
-                    assert!(found == expected, "{name}: {iv:?}, {blocks} blocks");
-                }
+                let (mut expected, mut found) = (text(16 * blocks), text(16 * blocks));
+                portable.apply(iv, 0, expected.as_mut_slice().into());
+                kernel.apply(iv, 0, found.as_mut_slice().into());
+                assert!(found == expected, "{name}: {iv:?}, {blocks} blocks");
             }
         }
     }

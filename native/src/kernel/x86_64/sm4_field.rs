@@ -87,25 +87,14 @@ impl Matrix {
     }
 
     /// As GF2P8AFFINEQB takes it: one row per byte, that of the highest bit lowest.
-    pub(super) const fn rows(self) -> u64 {
+    pub(super) const fn rows(self) -> i64 {
         let (mut rows, mut at) = (0, 0);
         while at < 64 {
             let (row, column) = (7 - at / 8, at % 8);
-            rows |= ((self.0[column] >> row & 1) as u64) << at;
+            rows |= ((self.0[column] >> row & 1) as i64) << at;
             at += 1;
         }
         rows
-    }
-
-    /// As PSHUFB takes it: the map, plus `constant`, of each value of the low four bits, and the map of each of the high four.
-    pub(super) const fn nibbles(self, constant: u8) -> [[u8; 16]; 2] {
-        let (mut tables, mut nibble) = ([[0; 16]; 2], 0);
-        while nibble < 16 {
-            tables[0][nibble] = self.apply(nibble as u8) ^ constant;
-            tables[1][nibble] = self.apply((nibble << 4) as u8);
-            nibble += 1;
-        }
-        tables
     }
 }
 

@@ -5,9 +5,14 @@ use std::sync::Arc;
 
 use stillkey_core::DataKey;
 use stillkey_core::cipher::CtrKernel;
+use zeroize::optimization_barrier;
 
-use super::sm4::{Data, Keys, Machine, Strategy, by_bytes, by_words, kernel};
+use super::sm4::{
+    Data, Keys, Machine, Strategy, by_bytes, by_words, bytes_of_counters, kernel,
+    keystream_of_bytes,
+};
 use super::sm4_field::{BEHIND, CONSTANT, INTO, LEFT, LEFT_CONSTANT, OFFSET, OUT_OF, OWN};
+use super::sm4_gfni512::{Sets, rounds};
 use super::sm4_lanes::lanes;
 use crate::cpu::{Features, Gfni256, Gfni512};
 
@@ -17,13 +22,13 @@ macro_rules! gfni {
         #[inline(always)]
         fn into_basis(self, bytes: $vector) -> $vector {
             // SAFETY: the token in `self` proves the instructions, here and below.
-            unsafe { $affine::<0>(bytes, $matrix(INTO.rows().cast_signed())) }
+            unsafe { $affine::<0>(bytes, $matrix(const { INTO.rows() })) }
         }
 
         #[inline(always)]
         fn out_of_basis(self, bytes: $vector) -> $vector {
             // SAFETY: as in `into_basis`.
-            unsafe { $affine::<0>(bytes, $matrix(OUT_OF.rows().cast_signed())) }
+            unsafe { $affine::<0>(bytes, $matrix(const { OUT_OF.rows() })) }
         }
 
         #[inline(always)]
@@ -32,8 +37,8 @@ macro_rules! gfni {
             // SAFETY: as in `into_basis`.
             unsafe {
                 [
-                    $inverse::<0>(sum, $matrix(OWN.rows().cast_signed())),
-                    $inverse::<C>(sum, $matrix(LEFT.rows().cast_signed())),
+                    $inverse::<0>(sum, $matrix(const { OWN.rows() })),
+                    $inverse::<C>(sum, $matrix(const { LEFT.rows() })),
                 ]
             }
         }
@@ -44,8 +49,8 @@ macro_rules! gfni {
             const B: i32 = CONSTANT as i32;
             // SAFETY: as in `into_basis`.
             unsafe {
-                let sum = $affine::<A>(bytes, $matrix(INTO.rows().cast_signed()));
-                $inverse::<B>(sum, $matrix(BEHIND.rows().cast_signed()))
+                let sum = $affine::<A>(bytes, $matrix(const { INTO.rows() }));
+                $inverse::<B>(sum, $matrix(const { BEHIND.rows() }))
             }
         }
     };
@@ -120,9 +125,25 @@ fn apply512(token: Gfni512, keys: &Keys, mut data: Data<'_>) {
             5..=16 => by_words::<_, 1>(zmm, keys, &mut data),
             17..=32 => by_words::<_, 2>(zmm, keys, &mut data),
             33..=48 => by_words::<_, 3>(zmm, keys, &mut data),
+            128.. => two_sets(zmm, keys, &mut data),
             _ => by_bytes(zmm, keys, &mut data),
         }
     }
+}
+
+/// While there are 128 blocks.
+#[target_feature(enable = "gfni,avx2,avx512f,avx512bw,avx512vl")]
+fn two_sets(zmm: Zmm, keys: &Keys, data: &mut Data<'_>) {
+    let mut sets = Sets([[[zmm.splat(0); 4]; 4]; 2]);
+    while data.blocks() >= 128 {
+        sets.0 = bytes_of_counters(zmm, data.counter());
+        rounds(keys, &mut sets);
+        let Sets([first, second]) = sets;
+        data.xor(zmm, keystream_of_bytes(zmm, first));
+        data.xor(zmm, keystream_of_bytes(zmm, second));
+    }
+    sets.0 = [[[zmm.splat(0); 4]; 4]; 2];
+    optimization_barrier(&sets);
 }
 
 /// On 256-bit registers.
