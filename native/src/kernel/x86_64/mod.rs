@@ -1,5 +1,6 @@
 //! Kernels for x86-64.
 
+mod registers;
 mod sm4;
 mod sm4_aesni;
 mod sm4_field;

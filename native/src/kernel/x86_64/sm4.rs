@@ -11,7 +11,7 @@ use std::sync::Arc;
 use inout::InOutBuf;
 use stillkey_core::DataKey;
 use stillkey_core::cipher::{BLOCK_LEN, Block, Blockwise, CtrBlocks, CtrKernel, schedule};
-use zeroize::{Zeroizing, optimization_barrier};
+use zeroize::optimization_barrier;
 
 use super::sm4_field::OFFSET;
 
@@ -23,7 +23,7 @@ pub(super) trait Machine: Copy + Send + Sync + 'static {
     type Vector: Copy;
 
     /// Blocks of 16 bytes in a register: 1, 2 or 4.
-    const BLOCKS: usize;
+    const BLOCKS: u8;
 
     /// # Safety
     /// There are `BLOCKS` blocks to read at `from`, at any alignment.
@@ -54,21 +54,21 @@ pub(super) trait Machine: Copy + Send + Sync + 'static {
 
     #[inline(always)]
     fn of_bytes(self, lanes: &[u8; 64]) -> Self::Vector {
-        const { assert!(Self::BLOCKS * BLOCK_LEN <= 64) };
+        const { assert!(Self::BLOCKS <= 4) };
         // SAFETY: the array is long enough, as just proven.
         unsafe { self.load(lanes.as_ptr()) }
     }
 
     #[inline(always)]
     fn of_words(self, lanes: &[u32; 16]) -> Self::Vector {
-        const { assert!(Self::BLOCKS * BLOCK_LEN <= 64) };
+        const { assert!(Self::BLOCKS <= 4) };
         // SAFETY: the array is long enough, as just proven.
         unsafe { self.load(lanes.as_ptr().cast()) }
     }
 
     #[inline(always)]
     fn to_bytes(self, vector: Self::Vector) -> [u8; 64] {
-        const { assert!(Self::BLOCKS * BLOCK_LEN <= 64) };
+        const { assert!(Self::BLOCKS <= 4) };
         let mut bytes = [0; 64];
         // SAFETY: the array is long enough, as just proven.
         unsafe { self.store(bytes.as_mut_ptr(), vector) };
@@ -115,17 +115,17 @@ pub(super) fn kernel<S: Strategy>(strategy: S, key: &DataKey) -> Option<Arc<dyn 
 #[repr(C, align(64))]
 pub(super) struct Keys {
     /// One row more than there are rounds, which may be read and means nothing.
-    by_bytes: Zeroizing<[[u32; 4]; ROUNDS + 1]>,
-    by_words: Zeroizing<[u32; ROUNDS]>,
+    by_bytes: [[u32; 4]; ROUNDS + 1],
+    by_words: [u32; ROUNDS],
 }
 
 pub(super) const ROUNDS: usize = 32;
 
 impl Keys {
-    fn zero() -> Self {
+    const fn zero() -> Self {
         Self {
-            by_bytes: Zeroizing::new([[0; 4]; ROUNDS + 1]),
-            by_words: Zeroizing::new([0; ROUNDS]),
+            by_bytes: [[0; 4]; ROUNDS + 1],
+            by_words: [0; ROUNDS],
         }
     }
 
@@ -152,6 +152,15 @@ impl Keys {
             *by_word = low_word(machine.to_bytes(mapped)) ^ everywhere(OFFSET);
             *by_bytes = by_word.to_le_bytes().map(everywhere);
         }
+    }
+}
+
+impl Drop for Keys {
+    // Not by `Zeroize`, whose volatile stores of words take as long as half of the expansion.
+    fn drop(&mut self) {
+        self.by_bytes = [[0; 4]; ROUNDS + 1];
+        self.by_words = [0; ROUNDS];
+        optimization_barrier(self);
     }
 }
 
@@ -201,21 +210,22 @@ impl<'a> Data<'a> {
         machine: M,
         keystream: [M::Vector; N],
     ) {
-        if self.blocks >= N * M::BLOCKS {
+        let per_vector = usize::from(M::BLOCKS);
+        if self.blocks >= N * per_vector {
             for (at, vector) in keystream.into_iter().enumerate() {
                 // SAFETY: `at` is below N, and N times `M::BLOCKS` blocks are left at both places.
                 unsafe { self.xor_at(machine, at, vector) };
             }
-            self.advance(N * M::BLOCKS);
+            self.advance(N * per_vector);
             return;
         }
-        let (vectors, rest) = (self.blocks / M::BLOCKS, self.blocks % M::BLOCKS);
+        let (vectors, rest) = (self.blocks / per_vector, self.blocks % per_vector);
         for (at, vector) in keystream.into_iter().enumerate() {
             if at < vectors {
                 // SAFETY: `at` is below the number of whole vectors that are left.
                 unsafe { self.xor_at(machine, at, vector) };
             } else if at == vectors {
-                self.advance(vectors * M::BLOCKS);
+                self.advance(vectors * per_vector);
                 self.xor_blocks(machine.to_bytes(vector), rest);
                 break;
             }
@@ -226,7 +236,7 @@ impl<'a> Data<'a> {
     /// More than `at` times `M::BLOCKS` blocks are left.
     #[inline(always)]
     unsafe fn xor_at<M: Machine>(&self, machine: M, at: usize, vector: M::Vector) {
-        let at = at * M::BLOCKS * BLOCK_LEN;
+        let at = at * usize::from(M::BLOCKS) * BLOCK_LEN;
         // SAFETY: the caller vouches for the place.
         unsafe {
             let sum = machine.xor(machine.load(self.from.add(at)), vector);
@@ -262,15 +272,21 @@ impl<'a> Data<'a> {
     }
 }
 
-/// Which block of a set stands in which lane, the lanes of 16 bytes having `PER_16` each. So distributed, the transposition at the end,
-/// which doesn't cross the borders of 16 bytes, gives the blocks in their order.
-const fn blocks_of_lanes<M: Machine>(per_16: usize) -> [u8; 64] {
-    let (mut blocks, mut lane) = ([0; 64], 0);
-    while lane < M::BLOCKS * per_16 {
-        blocks[lane] = (M::BLOCKS * (lane % per_16) + lane / per_16) as u8;
+/// Which block of a set stands in which lane, of 64 bytes or of 16 words. So distributed, the transposition at the end, which doesn't
+/// cross the borders of 16 bytes, gives the blocks in their order.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "below 64, and the compiler evaluates this"
+)]
+const fn blocks_of_lanes<M: Machine, const LANES: usize>() -> [u8; LANES] {
+    let (per_16_bytes, blocks) = (LANES / 4, M::BLOCKS as usize);
+    let (mut block_of, mut lane) = ([0; LANES], 0);
+    while lane < blocks * per_16_bytes {
+        block_of[lane] = (blocks * (lane % per_16_bytes) + lane / per_16_bytes) as u8;
         lane += 1;
     }
-    blocks
+    block_of
 }
 
 /// XORs the keystream over up to `SETS` times four blocks per 16 bytes of a register, laid out by words.
@@ -315,32 +331,42 @@ fn words_of_counters<M: Machine, const SETS: usize>(
     machine: M,
     counter: u128,
 ) -> [[M::Vector; SETS]; 4] {
-    let upper = |word: u32| machine.into_basis(machine.splat(word.swap_bytes()));
-    let (first, second) = (upper((counter >> 96) as u32), upper((counter >> 64) as u32));
-    let mut state = [
-        [first; SETS],
-        [second; SETS],
-        [second; SETS],
-        [second; SETS],
-    ];
-    let [_, _, third, fourth] = &mut state;
-    let mut low = counter as u64;
-    for (third, fourth) in third.iter_mut().zip(fourth) {
-        let (mut high_words, mut low_words) = ([0; 16], [0; 16]);
-        for ((high_word, low_word), block) in high_words
-            .iter_mut()
-            .zip(&mut low_words)
-            .zip(const { blocks_of_lanes::<M>(4) })
-        {
-            let counter = low.wrapping_add(u64::from(block));
-            *high_word = ((counter >> 32) as u32).swap_bytes();
-            *low_word = (counter as u32).swap_bytes();
-        }
-        *third = machine.into_basis(machine.of_words(&high_words));
-        *fourth = machine.into_basis(machine.of_words(&low_words));
-        low = low.wrapping_add(4 * M::BLOCKS as u64);
+    let lanes = const { blocks_of_lanes::<M, 16>() }.map(u32::from);
+    let set = 4 * u32::from(M::BLOCKS);
+    let [first, second, third, fourth] = words(counter);
+    let everywhere = |word: u32| [machine.into_basis(machine.splat(word.swap_bytes())); SETS];
+    let (mut high, mut low) = (everywhere(third), everywhere(third));
+    let mut from = fourth;
+    for vector in &mut low {
+        let words = lanes.map(|block| from.wrapping_add(block).swap_bytes());
+        *vector = machine.into_basis(machine.of_words(&words));
+        from = from.wrapping_add(set);
     }
-    state
+    // The counter is public, so branches may depend on it.
+    if u64::from(fourth) + SETS as u64 * u64::from(set) > 1 << 32 {
+        let mut before_carry = fourth.wrapping_neg();
+        for vector in &mut high {
+            let words = lanes.map(|block| {
+                third
+                    .wrapping_add(u32::from(block >= before_carry))
+                    .swap_bytes()
+            });
+            *vector = machine.into_basis(machine.of_words(&words));
+            before_carry = before_carry.saturating_sub(set);
+        }
+    }
+    [everywhere(first), everywhere(second), high, low]
+}
+
+/// The words of the counter, the highest first.
+#[expect(clippy::cast_possible_truncation, reason = "it is taken apart")]
+const fn words(counter: u128) -> [u32; 4] {
+    [
+        (counter >> 96) as u32,
+        (counter >> 64) as u32,
+        (counter >> 32) as u32,
+        counter as u32,
+    ]
 }
 
 /// Two rounds, since they share the sum of the words that neither changes.
@@ -375,10 +401,14 @@ fn mixed_word<M: Machine>(
 }
 
 /// Each byte of a word moves `places` down, and round.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "below 64, and the compiler evaluates this"
+)]
 const fn turned(places: u8) -> [u8; 64] {
     let (mut order, mut at) = ([0; 64], 0);
     while at < 64 {
-        order[at as usize] = (at % 16 & !3) | (at + places) % 4;
+        order[at as usize] = (at & 0b1100) | ((at + places) & 0b0011);
         at += 1;
     }
     order
@@ -402,21 +432,26 @@ pub(super) fn bytes_of_counters<M: Machine, const SETS: usize>(
     machine: M,
     counter: u128,
 ) -> [[[M::Vector; 4]; 4]; SETS] {
-    let lanes = const { blocks_of_lanes::<M>(16) };
-    let bytes = mapped(machine, counter);
+    let lanes = const { blocks_of_lanes::<M, 64>() };
+    let set = 16 * M::BLOCKS;
     let mut state = [[machine.splat(0); 4]; 4];
-    for (plane, byte) in state.as_flattened_mut().iter_mut().zip(bytes) {
+    for (plane, byte) in state
+        .as_flattened_mut()
+        .iter_mut()
+        .zip(mapped(machine, counter))
+    {
         *plane = machine.splat(everywhere(byte));
     }
     let mut states = [state; SETS];
-    let mut first = counter as u8;
+    let [.., lowest] = counter.to_be_bytes();
+    let mut from = lowest;
     for [.., [.., plane]] in &mut states {
-        *plane =
-            machine.into_basis(machine.of_bytes(&lanes.map(|block| first.wrapping_add(block))));
-        first = first.wrapping_add(16 * M::BLOCKS as u8);
+        let bytes = lanes.map(|block| from.wrapping_add(block));
+        *plane = machine.into_basis(machine.of_bytes(&bytes));
+        from = from.wrapping_add(set);
     }
     // The counter is public, so branches may depend on it.
-    if usize::from(counter as u8) + SETS * 16 * M::BLOCKS > 256 {
+    if usize::from(lowest) + SETS * usize::from(set) > 256 {
         carry(machine, counter, &mut states);
     }
     states
@@ -429,33 +464,35 @@ fn carry<M: Machine, const SETS: usize>(
     counter: u128,
     states: &mut [[[M::Vector; 4]; 4]; SETS],
 ) {
-    let lanes = const { blocks_of_lanes::<M>(16) };
+    let lanes = const { blocks_of_lanes::<M, 64>() };
     let (bytes, behind) = (
         mapped(machine, counter),
         mapped(machine, counter.wrapping_add(256)),
     );
-    let mut before_carry = 256 - usize::from(counter as u8);
+    let [.., lowest] = counter.to_be_bytes();
+    let mut last_before_carry = i16::from(u8::MAX - lowest);
     for state in states {
         let upper = state.as_flattened_mut().iter_mut().take(15);
         for ((plane, byte), behind) in upper.zip(bytes).zip(behind) {
             if byte != behind {
-                *plane = machine.of_bytes(&lanes.map(|block| {
-                    if usize::from(block) < before_carry {
-                        byte
-                    } else {
+                let bytes = lanes.map(|block| {
+                    if i16::from(block) > last_before_carry {
                         behind
+                    } else {
+                        byte
                     }
-                }));
+                });
+                *plane = machine.of_bytes(&bytes);
             }
         }
-        before_carry = before_carry.saturating_sub(16 * M::BLOCKS);
+        last_before_carry -= i16::from(16 * M::BLOCKS);
     }
 }
 
 /// The bytes of `counter` in the basis of the state.
 #[inline(always)]
 fn mapped<M: Machine>(machine: M, counter: u128) -> [u8; 64] {
-    let [a, b, c, d] = [96, 64, 32, 0].map(|shift| ((counter >> shift) as u32).swap_bytes());
+    let [a, b, c, d] = words(counter).map(u32::swap_bytes);
     machine.to_bytes(
         machine.into_basis(machine.of_words(&[a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
     )

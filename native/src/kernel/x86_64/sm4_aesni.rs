@@ -7,6 +7,7 @@ use std::sync::Arc;
 use stillkey_core::DataKey;
 use stillkey_core::cipher::CtrKernel;
 
+use super::registers::{clear_registers128, clear_registers256};
 use super::sm4::{Data, Keys, Machine, Strategy, by_bytes, by_words, kernel};
 use super::sm4_field::{
     AES_AFFINE, AES_CONSTANT, BEHIND, CONSTANT, INTO, LEFT, LEFT_CONSTANT, Matrix, OFFSET, OUT_OF,
@@ -44,7 +45,7 @@ const fn tables(matrix: Matrix, constant: u8) -> Tables {
     let (mut tables, mut at) = ([[0; 64]; 2], 0);
     while at < 64 {
         tables[0][at] = matrix.apply(at as u8 % 16) ^ constant;
-        tables[1][at] = matrix.apply(at as u8 % 16 << 4);
+        tables[1][at] = matrix.apply((at as u8 % 16) << 4);
         at += 1;
     }
     tables
@@ -224,6 +225,7 @@ fn apply256(aes_ni: AesNi, avx2: Avx2, keys: &Keys, mut data: Data<'_>) {
             _ => by_bytes(ymm, keys, &mut data),
         }
     }
+    clear_registers256();
 }
 
 #[target_feature(enable = "aes,ssse3,sse4.1")]
@@ -237,4 +239,5 @@ fn apply128(token: AesNi, keys: &Keys, mut data: Data<'_>) {
             _ => by_bytes(xmm, keys, &mut data),
         }
     }
+    clear_registers128();
 }

@@ -7,6 +7,7 @@ use stillkey_core::DataKey;
 use stillkey_core::cipher::CtrKernel;
 use zeroize::optimization_barrier;
 
+use super::registers::{clear_registers256, clear_registers512};
 use super::sm4::{
     Data, Keys, Machine, Strategy, by_bytes, by_words, bytes_of_counters, kernel,
     keystream_of_bytes,
@@ -129,6 +130,7 @@ fn apply512(token: Gfni512, keys: &Keys, mut data: Data<'_>) {
             _ => by_bytes(zmm, keys, &mut data),
         }
     }
+    clear_registers512();
 }
 
 /// While there are 128 blocks.
@@ -183,4 +185,5 @@ fn apply256(token: Gfni256, keys: &Keys, mut data: Data<'_>) {
             _ => by_bytes(ymm, keys, &mut data),
         }
     }
+    clear_registers256();
 }

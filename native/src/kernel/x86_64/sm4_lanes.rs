@@ -50,7 +50,7 @@ macro_rules! lanes {
     ($vector:ty, $blocks:literal, $load:ident, $store:ident, $splat:ident, $xor:ident, $shuffle:ident,
         $low_bytes:ident, $high_bytes:ident, $low_words:ident, $high_words:ident) => {
         type Vector = $vector;
-        const BLOCKS: usize = $blocks;
+        const BLOCKS: u8 = $blocks;
 
         #[inline(always)]
         unsafe fn load(self, from: *const u8) -> $vector {
