@@ -110,11 +110,12 @@ fn load(words: &[u32; 4]) -> uint32x4_t {
 fn sm4e(mut state: uint32x4_t, round_keys: uint32x4_t) -> uint32x4_t {
     // SAFETY: the instruction exists by the function's target feature, and changes nothing but its first register.
     unsafe {
+        // Not `pure`: the scheduler would run the blocks one after the other, and each would wait for itself.
         asm!(
             "sm4e {state:v}.4s, {keys:v}.4s",
             state = inout(vreg) state,
             keys = in(vreg) round_keys,
-            options(pure, nomem, nostack, preserves_flags),
+            options(nomem, nostack, preserves_flags),
         );
     }
     state

@@ -201,12 +201,11 @@ impl<Invert: Fn(Vector) -> [Vector; 2]> Round<Invert> {
     /// XOR of both to the other two. If it gives the second to sum n and the first to the next, then each byte is its sum and all sums.
     #[inline(always)]
     fn run(&self, [a, b, c, d]: [Word; 4], round_key: &[u8; 4]) -> [Word; 4] {
-        let substituted = xor_words(xor_words(b, c), xor_words(d, round_key.map(Vector::splat)))
-            .map(&self.invert);
+        let key = round_key.each_ref().map(Vector::splat_at);
+        let substituted = xor_words(xor_words(b, c), xor_words(d, key)).map(&self.invert);
         let stay = substituted.map(|nibbles| self.stays.of(nibbles));
-        let mut sums = substituted.map(|nibbles| self.moves.of(nibbles));
-        sums.rotate_right(1);
-        let sums = xor_words(stay, sums);
+        let [first, second, third, fourth] = substituted.map(|nibbles| self.moves.of(nibbles));
+        let sums = xor_words(stay, [fourth, first, second, third]);
         let [first, second, third, fourth] = sums;
         let all = first ^ second ^ third ^ fourth ^ self.constant;
         [b, c, d, xor_words(a, sums.map(|sum| sum ^ all))]

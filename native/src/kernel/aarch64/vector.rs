@@ -37,6 +37,13 @@ impl Vector {
         Self(unsafe { vdupq_n_u8(byte) })
     }
 
+    /// The byte there, sixteen times, without a detour through the processor's other registers.
+    #[inline(always)]
+    pub(super) fn splat_at(byte: &u8) -> Self {
+        // SAFETY: the reference is valid for a byte. NEON: see the top.
+        Self(unsafe { vld1q_dup_u8(byte) })
+    }
+
     /// The bytes of `word`, four times.
     #[inline(always)]
     pub(super) fn splat_word(word: u32) -> Self {
