@@ -1,7 +1,7 @@
 //! AES with the instructions of ARMv8.
 //!
-//! AESE is AddRoundKey, SubBytes and ShiftRows; AESMC is MixColumns, and processors run the two as one when they stand together. Eight
-//! blocks in flight fill two such pipelines of four cycles; with at most 15 round keys they fit the 32 registers.
+//! AESE is AddRoundKey, SubBytes and ShiftRows; AESMC is MixColumns, and processors fuse the two where they stand together. Eight blocks
+//! in flight hide their latency, and leave enough of the 32 registers for the round keys, of which there are 15 at most.
 
 use std::arch::aarch64::*;
 use std::sync::Arc;

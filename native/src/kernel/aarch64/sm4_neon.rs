@@ -1,11 +1,13 @@
 //! SM4 where there are no instructions for it: its S-box by look-ups in registers.
 //!
-//! TBL fetches sixteen bytes out of registers, in a time that doesn't depend on which. The whole S-box would be a table of 16 registers,
-//! half of all there are, and cost some 20 operations. Around an inversion, six tables of one register do, and they hold the round's
-//! linear map as well. Where AES's instructions are, one of them is the inversion; elsewhere it takes ten operations.
+//! TBL fetches bytes out of registers, in a time that doesn't depend on which. The whole S-box would be a table of 16 registers, half of
+//! all there are, in four look-ups that processors take apart again. Split into an inversion and what is linear, it takes tables of one
+//! register, and these give the round's linear map as well. Where AES's instructions are, one of them is the inversion (and a
+//! look-up undoes ShiftRows); elsewhere it is ten operations.
 //!
 //! The state is sliced: a register for each byte of a block, sixteen blocks side by side. So rotating by whole bytes is renaming, and what
-//! is left of the rotations is in the tables. A round and block take 4 operations with AES's instruction and 6 without.
+//! is left of the rotations is in the tables. A round and block take 4 operations with AES's instruction and 6 without. There is no
+//! narrower form for short data: sixteen blocks wait little longer for their S-boxes than four would.
 
 use std::arch::aarch64::vaeseq_u8;
 use std::sync::Arc;
@@ -143,12 +145,12 @@ fn apply(
         let in_group = blocks.len().min(keystream.len());
         let (group, rest) = blocks.split_at(in_group);
         keystream = encrypt(sbox, round_keys, counter.next(), &invert);
-        for (block, keystream) in group.into_iter().zip(keystream) {
-            xor(block, keystream);
+        for (block, keystream) in group.into_iter().zip(&keystream) {
+            xor(block, *keystream);
         }
         blocks = rest;
     }
-    // What the last group didn't need is keystream that somebody may need some day.
+    // Bare keystream, and of the last group even some that no data has used.
     keystream = [Vector::splat(0); 16];
     optimization_barrier(&keystream);
 }
@@ -197,8 +199,8 @@ struct Round<Invert> {
 }
 
 impl<Invert: Fn(Vector) -> [Vector; 2]> Round<Invert> {
-    /// Byte n of the S-box's word, s, adds s ^ (s << 2) to byte n of the linear map's word, s ^ (s >> 6) to the byte behind it, and the
-    /// XOR of both to the other two. If it gives the second to sum n and the first to the next, then each byte is its sum and all sums.
+    /// The linear map takes byte n of the S-box's word, s, to l = s ^ (s << 2) in byte n, to r = s ^ (s >> 6) in byte n + 1, and to l ^ r
+    /// in the two others. So if sum n is r of byte n and l of the byte before, each byte of the result is its own sum and all four.
     #[inline(always)]
     fn run(&self, [a, b, c, d]: [Word; 4], round_key: &[u8; 4]) -> [Word; 4] {
         let key = round_key.each_ref().map(Vector::splat_at);

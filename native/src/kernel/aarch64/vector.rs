@@ -7,11 +7,11 @@ use std::arch::aarch64::*;
 use std::array;
 use std::ops::{BitAnd, BitXor};
 
+use inout::{InOut, InOutBuf};
 use stillkey_core::cipher::{BLOCK_LEN, Block};
 
-use inout::{InOut, InOutBuf};
-
-const _: () = assert!(cfg!(target_feature = "neon"));
+// The order: bytes, words and halves of one register are taken for each other.
+const _: () = assert!(cfg!(all(target_feature = "neon", target_endian = "little")));
 
 /// Sixteen bytes in a register.
 #[derive(Clone, Copy)]
