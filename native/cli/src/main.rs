@@ -83,10 +83,12 @@ Examples:
   stillkey inspect --master-key file:master.key /var/lib/tikv";
 
 fn long_version() -> String {
-    use stillkey::core::{Cipher, CipherProvider, Portable};
+    use stillkey::Native;
+    use stillkey::core::{Cipher, CipherProvider};
+    let provider = Native::detect();
     let mut version = env!("CARGO_PKG_VERSION").to_owned();
     for cipher in Cipher::ALL {
-        version += &format!("\n{:<11} {}", cipher.method(), Portable.name(cipher));
+        version += &format!("\n{:<11} {}", cipher.method(), provider.name(cipher));
     }
     version
 }

@@ -36,7 +36,7 @@ impl EncryptedFile {
     pub fn new(file: File, stream: impl Into<Option<CtrStream>>) -> Self {
         Self {
             file,
-            stream: stream.into(),
+            stream: stream.into().map(CtrStream::kept_open),
         }
     }
 

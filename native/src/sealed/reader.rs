@@ -3,10 +3,11 @@
 use std::io::{self, Read};
 
 use stillkey_core::sealed::{Header, Opener};
-use stillkey_core::{EncryptionContext, MasterKey, Portable};
+use stillkey_core::{EncryptionContext, MasterKey};
 use zeroize::Zeroizing;
 
 use super::{PIECE, data_error, read_header};
+use crate::provider::Native;
 
 /// Opens an object from start to end. For chunked suites it gives out authenticated plaintext only; but that the object is *whole* is known
 /// only when it has returned its end: whoever stops at an error must throw away what came before.
@@ -44,7 +45,7 @@ impl<R: Read> SealedReader<R> {
         // Room for all that one piece can yield, so that growing never leaves a copy of plaintext behind.
         let room = PIECE + header.chunk_size().unwrap_or_default();
         let body = header
-            .open(master_keys, context, &Portable)
+            .open(master_keys, context, &Native::detect())
             .map_err(data_error)?;
         Ok(Self {
             inner,

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use getrandom::SysRng;
 use stillkey_core::sealed::{Options, Sealer};
-use stillkey_core::{EncryptionContext, MasterKey, Portable};
+use stillkey_core::{EncryptionContext, MasterKey};
 
 use super::{PIECE, data_error};
+use crate::provider::Native;
 
 /// Seals everything written to it, and writes the object to `W`. It is complete only after [`SealedWriter::finish`].
 ///
@@ -53,7 +54,7 @@ impl<W: Write> SealedWriter<W> {
             options,
             recipients,
             context,
-            &Portable,
+            &Native::detect(),
             &mut SysRng,
             &mut sealed,
         )
