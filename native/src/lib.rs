@@ -54,6 +54,8 @@ compile_error!(
     "stillkey makes files durable by syncing their directory, which it knows how to do on Unix only; stillkey-core builds everywhere"
 );
 
+#[cfg(feature = "aws-lc-rs")]
+mod aead;
 pub mod clock;
 #[cfg(feature = "config")]
 mod config;
@@ -65,6 +67,7 @@ mod fsops;
 mod install;
 pub mod kernel;
 mod master;
+pub mod parallel;
 mod provider;
 mod sealed;
 mod store;

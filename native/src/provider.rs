@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use stillkey_core::cipher::{CipherProvider, CtrKernel, Portable};
+use stillkey_core::cipher::{Aead, AeadKernel, AeadKey, CipherProvider, CtrKernel, Portable};
 use stillkey_core::{Cipher, DataKey};
 
 use crate::cpu::Features;
@@ -36,6 +36,14 @@ impl Native {
         Self { features }
     }
 
+    /// Name of the kernel that it would pick for authenticated encryption: `aws-lc-rs` where that feature is on, or `portable`.
+    pub fn aead_name(&self, aead: Aead) -> &'static str {
+        match aead {
+            Aead::Aes256Gcm if cfg!(feature = "aws-lc-rs") => "aws-lc-rs",
+            _ => "portable",
+        }
+    }
+
     fn kernel(&self, cipher: Cipher) -> &'static Kernel {
         Kernel::all()
             .find(|kernel| kernel.suits(self.features, cipher))
@@ -52,6 +60,16 @@ impl CipherProvider for Native {
         self.kernel(key.cipher())
             .ctr(self.features, key)
             .unwrap_or_else(|| Portable.ctr(key))
+    }
+
+    fn aead(&self, key: &AeadKey) -> Box<dyn AeadKernel> {
+        #[cfg(feature = "aws-lc-rs")]
+        if key.aead() == Aead::Aes256Gcm
+            && let Some(kernel) = crate::aead::aes_256_gcm(key)
+        {
+            return kernel;
+        }
+        Portable.aead(key)
     }
 }
 
