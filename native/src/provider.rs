@@ -38,6 +38,14 @@ impl Native {
         Self { features }
     }
 
+    /// Name of the kernel that it would pick for authenticated encryption: `aws-lc-rs` where that feature is on, or `portable`.
+    pub fn aead_name(&self, aead: Aead) -> &'static str {
+        match aead {
+            Aead::Aes256Gcm if cfg!(feature = "aws-lc-rs") => "aws-lc-rs",
+            _ => "portable",
+        }
+    }
+
     fn kernel(&self, cipher: Cipher) -> &'static Kernel {
         Kernel::all()
             .find(|kernel| kernel.suits(self.features, cipher))
@@ -59,6 +67,8 @@ impl CipherProvider for Native {
     fn aead(&self, key: &AeadKey) -> Box<dyn AeadKernel> {
         match key.aead() {
             Aead::Sm4Gcm => Box::new(CtrGcm::new(self.ctr(&key.ctr_key()))),
+            #[cfg(feature = "aws-lc-rs")]
+            Aead::Aes256Gcm => crate::aead::aes_256_gcm(key).unwrap_or_else(|| Portable.aead(key)),
             _ => Portable.aead(key),
         }
     }
