@@ -16,8 +16,14 @@
 )]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod bars;
+pub mod check;
 pub mod ctr;
 mod ffi;
 pub mod machine;
 pub mod measure;
 pub mod peers;
+pub mod soft;
+pub mod table;
+pub mod task;
+mod text;

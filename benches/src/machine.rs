@@ -1,9 +1,10 @@
 //! Where a run took place: without it, a figure means nothing.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use stillkey::cpu::Features;
+use stillkey::cpu::{Feature, Features};
 
 /// The machine and the moment of a run.
 #[derive(Debug)]
@@ -12,8 +13,8 @@ pub struct Machine {
     pub processor: String,
     /// What Stillkey looks for in a processor.
     pub features: Features,
-    /// The processors that this process may run on.
-    pub cpus: Vec<usize>,
+    /// How many processors this process may run on.
+    pub cpus: usize,
     /// In UTC, by the second.
     pub date: String,
 }
@@ -24,11 +25,18 @@ impl Machine {
         Self {
             processor: processor(),
             features: Features::detect(),
-            cpus: cpus(),
+            cpus: all_cpus().len(),
             date: jiff::Timestamp::now()
                 .strftime("%Y-%m-%d %H:%M:%S UTC")
                 .to_string(),
         }
+    }
+
+    /// The names of its features.
+    pub fn feature_names(&self) -> Vec<&'static str> {
+        let all = Feature::ALL.into_iter();
+        let here = all.filter(|feature| self.features.has(*feature));
+        here.map(Feature::name).collect()
     }
 }
 
@@ -36,10 +44,10 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}, {} processors, {:?}, {}",
+            "{}, {} processors, {}; {}",
             self.processor,
-            self.cpus.len(),
-            self.features,
+            self.cpus,
+            self.feature_names().join(" "),
             self.date
         )
     }
@@ -53,12 +61,14 @@ fn processor() -> String {
         .to_owned()
 }
 
-/// The processors that this thread may run on.
-pub fn cpus() -> Vec<usize> {
-    let allowed = sched_getaffinity(None).unwrap_or_default();
-    (0..CpuSet::MAX_CPU)
-        .filter(|cpu| allowed.is_set(*cpu))
-        .collect()
+/// The processors that this process may run on: those of its first asker, who has to ask before it pins itself.
+pub fn all_cpus() -> &'static [usize] {
+    static ALL: LazyLock<Vec<usize>> = LazyLock::new(|| {
+        let allowed = sched_getaffinity(None).unwrap_or_default();
+        let cpus = 0..CpuSet::MAX_CPU;
+        cpus.filter(|cpu| allowed.is_set(*cpu)).collect()
+    });
+    &ALL
 }
 
 /// Keeps this thread on one processor, where the system allows it: a thread that moves loses its caches.

@@ -84,11 +84,15 @@ impl Peer {
         }
     }
 
-    #[cfg(not(all(feature = "aws-lc", feature = "libgcrypt", feature = "ipsec-mb")))]
-    fn left_out(name: &'static str) -> Self {
+    /// One that only says its version, or why it isn't here.
+    #[cfg(any(
+        test,
+        not(all(feature = "aws-lc", feature = "libgcrypt", feature = "ipsec-mb"))
+    ))]
+    pub(crate) fn without_ciphers(name: &'static str, version: Result<&str, &str>) -> Self {
         Self {
             name,
-            version: Err(format!("built without feature {name}")),
+            version: version.map(str::to_owned).map_err(str::to_owned),
             contender: Box::new(|_| None),
         }
     }
@@ -128,7 +132,7 @@ pub fn all() -> Vec<Peer> {
         #[cfg(feature = "aws-lc")]
         Peer::new(AWS_LC, Ok(aws_lc::version()), aws_lc::Ctr::new),
         #[cfg(not(feature = "aws-lc"))]
-        Peer::left_out(AWS_LC),
+        Peer::without_ciphers(AWS_LC, Err("built without feature aws-lc")),
         #[cfg(feature = "libgcrypt")]
         Peer::new(
             LIBGCRYPT,
@@ -136,11 +140,11 @@ pub fn all() -> Vec<Peer> {
             ffi::libgcrypt::Ctr::new,
         ),
         #[cfg(not(feature = "libgcrypt"))]
-        Peer::left_out(LIBGCRYPT),
+        Peer::without_ciphers(LIBGCRYPT, Err("built without feature libgcrypt")),
         #[cfg(all(feature = "ipsec-mb", target_arch = "x86_64"))]
         Peer::new(IPSEC_MB, ffi::ipsec_mb::version(), ffi::ipsec_mb::Ctr::new),
         #[cfg(all(not(feature = "ipsec-mb"), target_arch = "x86_64"))]
-        Peer::left_out(IPSEC_MB),
+        Peer::without_ciphers(IPSEC_MB, Err("built without feature ipsec-mb")),
     ]
 }
 
