@@ -7,7 +7,7 @@ use stillkey::cpu::{Feature, Features};
 use stillkey_core::{Cipher, CipherProvider};
 
 use crate::ctr::{LIMIT, Start, kept_open_by, ours_by};
-use crate::peers::{AWS_LC, LIBGCRYPT, OPENSSL, Peer, RUSTCRYPTO};
+use crate::peers::{AWS_LC, LIBGCRYPT, OPENSSL, PEERS, Peer, RUSTCRYPTO};
 use crate::task::{COPIED, IN_PLACE, ONE_THREAD, SEALED, TWO_THREADS, Task, Times};
 use crate::text::size;
 
@@ -316,6 +316,16 @@ impl Bar {
         Some(Verdict::NotApplicable(format!("processor lacks {lacking}")))
     }
 
+    /// Whether its ratio depends on the contender `name`.
+    pub fn is_about(&self, name: &str) -> bool {
+        let against = match self.against {
+            Against::BestPeer => PEERS.contains(&name),
+            Against::Peer(peer) | Against::Release(peer, _) => peer == name,
+            Against::Named(other) => other == name,
+        };
+        against || self.ours.name() == name
+    }
+
     /// Its ratio and how it stands, by the times of its task.
     pub fn judge(
         &self,
@@ -368,13 +378,7 @@ impl Bar {
             }
             Against::Named(name) => time(name)?,
         };
-        let native = Native::detect();
-        let ours = match self.ours {
-            Ours::Picked(cipher) => time(&ours_by(native.name(cipher)))?,
-            Ours::KeptOpen(cipher) => time(&kept_open_by(native.name(cipher)))?,
-            Ours::Kernel(name) => time(&ours_by(name))?,
-            Ours::Named(name) => time(name)?,
-        };
+        let ours = time(&self.ours.name())?;
         Ok(match self.bound {
             Bound::Speed(_) => theirs / ours,
             Bound::Time(_) => ours / theirs,
@@ -382,7 +386,28 @@ impl Bar {
     }
 }
 
+impl Ours {
+    /// The contender's.
+    fn name(self) -> String {
+        let native = Native::detect();
+        match self {
+            Self::Picked(cipher) => ours_by(native.name(cipher)),
+            Self::KeptOpen(cipher) => kept_open_by(native.name(cipher)),
+            Self::Kernel(name) => ours_by(name),
+            Self::Named(name) => name.to_owned(),
+        }
+    }
+}
+
 impl Bound {
+    /// Whether a ratio that misses it does so by less than half: noise can do that much, and not more.
+    pub fn is_near(self, ratio: f64) -> bool {
+        match self {
+            Self::Speed(bar) => ratio > bar / 2.0,
+            Self::Time(bar) => ratio < bar * 2.0,
+        }
+    }
+
     /// To two decimals: more than that, no measurement is good for.
     pub fn is_reached_by(self, ratio: f64) -> bool {
         let ratio = (ratio * 100.0).round() / 100.0;

@@ -75,10 +75,10 @@ pub fn markdown(bench: &mut Bench, effort: Effort, out: &mut impl Write) -> io::
         "| what | kernel | Stillkey | best peer | ÷ best peer | ÷ OpenSSL | ÷ limit |\n|---|---|---|---|---|---|---|"
     )?;
     for (what, task) in tasks() {
-        match bench.measure(task, effort) {
+        match bench.measure(task, effort, |_| true) {
             Ok(times) => {
                 for row in rows(task, &bench.peers, &times) {
-                    writeln!(out, "| {what} | {}", row.markdown(task.len()))?;
+                    writeln!(out, "| {what} | {}", row.markdown(task.bytes()))?;
                 }
             }
             Err(why) => writeln!(out, "| {what} | not measured: {why} | | | | | |")?,
@@ -102,12 +102,12 @@ pub fn json(bench: &mut Bench, effort: Effort, out: &mut impl Write) -> io::Resu
     let rows: Vec<Value> = tasks()
         .into_iter()
         .map(|(what, task)| {
-            let times = bench.measure(task, effort).unwrap_or_default().0;
+            let times = bench.measure(task, effort, |_| true).unwrap_or_default().0;
             let times: serde_json::Map<_, _> = times
                 .into_iter()
                 .map(|(name, time)| (name, json!(time)))
                 .collect();
-            json!({ "what": what, "bytes": task.len(), "nanoseconds": times })
+            json!({ "what": what, "bytes": task.bytes(), "nanoseconds": times })
         })
         .collect();
     let all = json!({

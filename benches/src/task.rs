@@ -93,7 +93,7 @@ const IV: Iv = Iv::new([0x11; 16]);
 
 impl Task {
     /// Bytes per operation.
-    pub fn len(self) -> usize {
+    pub fn bytes(self) -> usize {
         match self {
             Self::InPlace { len, .. }
             | Self::KeptOpen { len, .. }
@@ -293,19 +293,25 @@ impl Bench {
         }
     }
 
-    /// Measures `task` once.
+    /// Measures those contenders of `task` once whose names are `wanted`.
     ///
     /// # Errors
     /// Why it can't be measured here.
-    pub fn measure(&mut self, task: Task, effort: Effort) -> Result<Times, String> {
+    pub fn measure(
+        &mut self,
+        task: Task,
+        effort: Effort,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Times, String> {
         if let Task::SoftAes { cipher, len } = task {
             return soft::measure(cipher, len, effort);
         }
         let mut contenders = task.contenders(&self.peers)?;
-        if self.pages.bytes().len() < task.len() {
-            self.pages = Pages::new(task.len());
+        contenders.retain(|contender| wanted(contender.name()));
+        if self.pages.bytes().len() < task.bytes() {
+            self.pages = Pages::new(task.bytes());
         }
-        let data = &mut self.pages.bytes()[..task.len()];
+        let data = &mut self.pages.bytes()[..task.bytes()];
         let times = interleaved(&mut contenders, data, effort);
         let names = contenders
             .iter()

@@ -178,7 +178,7 @@ impl Ctr {
         self.job.dst = data.as_mut_ptr();
         self.job.msg_len_to_cipher_in_bytes = data.len() as u64;
         self.job.iv = counter.as_ptr();
-        let key_len = self.cipher.key_len() as c_int;
+        let key_len = c_int::try_from(self.cipher.key_len()).expect("at most 32");
         // SAFETY: the job points to `data`, `counter` and the expanded keys, all alive through the call, with their lengths; the manager
         // is this one's own; the job is complete, so that it needs no check.
         let done = unsafe {

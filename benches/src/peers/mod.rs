@@ -63,8 +63,11 @@ pub struct Peer {
     pub name: &'static str,
     /// Its version, or why it isn't here.
     pub version: Result<String, String>,
-    contender: Box<dyn Fn(&CtrWork) -> Option<Contender>>,
+    open: Box<Open>,
 }
+
+/// Makes it a contender, if it has the cipher.
+type Open = dyn Fn(&CtrWork) -> Option<Contender>;
 
 impl Peer {
     /// `open` takes a key of the cipher's length, and gives `None` when it doesn't have the cipher.
@@ -80,7 +83,7 @@ impl Peer {
         Self {
             name,
             version,
-            contender: Box::new(contender),
+            open: Box::new(contender),
         }
     }
 
@@ -93,14 +96,14 @@ impl Peer {
         Self {
             name,
             version: version.map(str::to_owned).map_err(str::to_owned),
-            contender: Box::new(|_| None),
+            open: Box::new(|_| None),
         }
     }
 
     /// Ready to do `work`; `None` when it isn't here or doesn't have the cipher.
     pub fn contender(&self, work: &CtrWork) -> Option<Contender> {
         self.version.as_ref().ok()?;
-        (self.contender)(work)
+        (self.open)(work)
     }
 }
 
@@ -123,6 +126,9 @@ pub const AWS_LC: &str = "aws-lc";
 pub const LIBGCRYPT: &str = "libgcrypt";
 /// Intel's Multi-Buffer Crypto for IPsec, for x86-64 only.
 pub const IPSEC_MB: &str = "ipsec-mb";
+
+/// The names of all of them.
+pub const PEERS: [&str; 5] = [RUSTCRYPTO, OPENSSL, AWS_LC, LIBGCRYPT, IPSEC_MB];
 
 /// All of them, here or not.
 pub fn all() -> Vec<Peer> {
