@@ -38,10 +38,12 @@ impl Native {
         Self { features }
     }
 
-    /// Name of the kernel that it would pick for authenticated encryption: `aws-lc-rs` where that feature is on, or `portable`.
+    /// Name of what it would pick for authenticated encryption: for AES `aws-lc-rs` where that feature is on, for SM4 the kernel of its
+    /// counter mode.
     pub fn aead_name(&self, aead: Aead) -> &'static str {
         match aead {
             Aead::Aes256Gcm if cfg!(feature = "aws-lc-rs") => "aws-lc-rs",
+            Aead::Sm4Gcm => self.name(Cipher::Sm4),
             _ => "portable",
         }
     }
