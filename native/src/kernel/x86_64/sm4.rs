@@ -414,16 +414,25 @@ const fn turned(places: u8) -> [u8; 64] {
     order
 }
 
-/// XORs the keystream over up to 16 blocks per 16 bytes of a register, laid out by bytes.
+/// XORs the keystream over up to `SETS` times 16 blocks per 16 bytes of a register, laid out by bytes.
 #[inline(always)]
-pub(super) fn by_bytes<M: Machine>(machine: M, keys: &Keys, data: &mut Data<'_>) {
-    let [mut state] = bytes_of_counters(machine, data.counter);
+pub(super) fn by_bytes<M: Machine, const SETS: usize>(
+    machine: M,
+    keys: &Keys,
+    data: &mut Data<'_>,
+) {
+    let mut states: [_; SETS] = bytes_of_counters(machine, data.counter);
     for [first, second, third, fourth] in keys.by_bytes.as_chunks().0 {
-        let [a, b, c, d] = &mut state;
-        two_rounds_by_bytes(machine, [a, b], [c, d], [first, second]);
-        two_rounds_by_bytes(machine, [c, d], [a, b], [third, fourth]);
+        for [a, b, c, d] in &mut states {
+            two_rounds_by_bytes(machine, [a, b], [c, d], [first, second]);
+        }
+        for [a, b, c, d] in &mut states {
+            two_rounds_by_bytes(machine, [c, d], [a, b], [third, fourth]);
+        }
     }
-    data.xor(machine, keystream_of_bytes(machine, state));
+    for state in states {
+        data.xor(machine, keystream_of_bytes(machine, state));
+    }
 }
 
 /// The states before the first round, of `SETS` sets of blocks that follow each other.
