@@ -39,10 +39,26 @@ pub(super) fn clear_registers128() {
 #[inline]
 #[target_feature(enable = "avx")]
 pub(super) fn clear_registers256() {
+    // Not VZEROALL, which takes four times as long. A write of 128 bits zeroes what is above them.
     // SAFETY: AVX has the instruction, and all registers are declared as changed.
     unsafe {
         asm!(
-            "vzeroall",
+            "vpxor xmm0, xmm0, xmm0",
+            "vpxor xmm1, xmm1, xmm1",
+            "vpxor xmm2, xmm2, xmm2",
+            "vpxor xmm3, xmm3, xmm3",
+            "vpxor xmm4, xmm4, xmm4",
+            "vpxor xmm5, xmm5, xmm5",
+            "vpxor xmm6, xmm6, xmm6",
+            "vpxor xmm7, xmm7, xmm7",
+            "vpxor xmm8, xmm8, xmm8",
+            "vpxor xmm9, xmm9, xmm9",
+            "vpxor xmm10, xmm10, xmm10",
+            "vpxor xmm11, xmm11, xmm11",
+            "vpxor xmm12, xmm12, xmm12",
+            "vpxor xmm13, xmm13, xmm13",
+            "vpxor xmm14, xmm14, xmm14",
+            "vpxor xmm15, xmm15, xmm15",
             out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
             out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
             out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
@@ -57,7 +73,6 @@ pub(super) fn clear_registers256() {
 #[target_feature(enable = "avx512f,avx512vl")]
 pub(super) fn clear_registers512() {
     clear_registers256();
-    // A write of 128 bits zeroes what is above them.
     // SAFETY: AVX-512 VL has the instruction, and all registers are declared as changed.
     unsafe {
         asm!(

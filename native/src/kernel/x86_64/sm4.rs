@@ -67,6 +67,15 @@ pub(super) trait Machine: Copy + Send + Sync + 'static {
     }
 
     #[inline(always)]
+    fn to_words(self, vector: Self::Vector) -> [u32; 16] {
+        const { assert!(Self::BLOCKS <= 4) };
+        let mut words = [0; 16];
+        // SAFETY: the array is long enough, as just proven.
+        unsafe { self.store(words.as_mut_ptr().cast(), vector) };
+        words
+    }
+
+    #[inline(always)]
     fn to_bytes(self, vector: Self::Vector) -> [u8; 64] {
         const { assert!(Self::BLOCKS <= 4) };
         let mut bytes = [0; 64];
@@ -135,22 +144,17 @@ impl Keys {
 
     #[inline(always)]
     pub(super) fn expand<M: Machine>(&mut self, machine: M, key: &[u8; 16]) {
-        let low_word = |bytes: [u8; 64]| {
-            let [a, b, c, d, ..] = bytes;
-            u32::from_le_bytes([a, b, c, d])
-        };
         let round_keys = schedule::sm4(key, |word| {
-            low_word(machine.to_bytes(machine.s_box(machine.splat(word))))
+            let words = machine.of_words(&[word, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            let [word, ..] = machine.to_words(machine.s_box(words));
+            word
         });
-        for ((by_bytes, by_word), round_key) in self
-            .by_bytes
-            .iter_mut()
-            .zip(self.by_words.iter_mut())
-            .zip(&*round_keys)
-        {
-            let mapped = machine.into_basis(machine.splat(round_key.swap_bytes()));
-            *by_word = low_word(machine.to_bytes(mapped)) ^ everywhere(OFFSET);
-            *by_bytes = by_word.to_le_bytes().map(everywhere);
+        let rows = self.by_bytes.as_chunks_mut::<4>().0.iter_mut();
+        let words = self.by_words.as_chunks_mut::<4>().0.iter_mut();
+        for ((rows, words), round_keys) in rows.zip(words).zip(round_keys.as_chunks().0) {
+            *words = mapped(machine, *round_keys)
+                .map(|bytes| u32::from_le_bytes(bytes) ^ everywhere(OFFSET));
+            *rows = words.map(|word| word.to_le_bytes().map(everywhere));
         }
     }
 }
@@ -358,6 +362,15 @@ fn words_of_counters<M: Machine, const SETS: usize>(
     [everywhere(first), everywhere(second), high, low]
 }
 
+/// The bytes of `words` in the basis of the state.
+#[inline(always)]
+fn mapped<M: Machine>(machine: M, words: [u32; 4]) -> [[u8; 4]; 4] {
+    let [a, b, c, d] = words.map(u32::swap_bytes);
+    let words = machine.of_words(&[a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let [a, b, c, d, ..] = machine.to_words(machine.into_basis(words));
+    [a, b, c, d].map(u32::to_le_bytes)
+}
+
 /// The words of the counter, the highest first.
 #[expect(clippy::cast_possible_truncation, reason = "it is taken apart")]
 const fn words(counter: u128) -> [u32; 4] {
@@ -414,16 +427,25 @@ const fn turned(places: u8) -> [u8; 64] {
     order
 }
 
-/// XORs the keystream over up to 16 blocks per 16 bytes of a register, laid out by bytes.
+/// XORs the keystream over up to `SETS` times 16 blocks per 16 bytes of a register, laid out by bytes.
 #[inline(always)]
-pub(super) fn by_bytes<M: Machine>(machine: M, keys: &Keys, data: &mut Data<'_>) {
-    let [mut state] = bytes_of_counters(machine, data.counter);
+pub(super) fn by_bytes<M: Machine, const SETS: usize>(
+    machine: M,
+    keys: &Keys,
+    data: &mut Data<'_>,
+) {
+    let mut states: [_; SETS] = bytes_of_counters(machine, data.counter);
     for [first, second, third, fourth] in keys.by_bytes.as_chunks().0 {
-        let [a, b, c, d] = &mut state;
-        two_rounds_by_bytes(machine, [a, b], [c, d], [first, second]);
-        two_rounds_by_bytes(machine, [c, d], [a, b], [third, fourth]);
+        for [a, b, c, d] in &mut states {
+            two_rounds_by_bytes(machine, [a, b], [c, d], [first, second]);
+        }
+        for [a, b, c, d] in &mut states {
+            two_rounds_by_bytes(machine, [c, d], [a, b], [third, fourth]);
+        }
     }
-    data.xor(machine, keystream_of_bytes(machine, state));
+    for state in states {
+        data.xor(machine, keystream_of_bytes(machine, state));
+    }
 }
 
 /// The states before the first round, of `SETS` sets of blocks that follow each other.
@@ -435,29 +457,35 @@ pub(super) fn bytes_of_counters<M: Machine, const SETS: usize>(
     let lanes = const { blocks_of_lanes::<M, 64>() };
     let set = 16 * M::BLOCKS;
     let mut state = [[machine.splat(0); 4]; 4];
+    let bytes = mapped(machine, words(counter));
     for (plane, byte) in state
         .as_flattened_mut()
         .iter_mut()
-        .zip(mapped(machine, counter))
+        .zip(bytes.as_flattened())
     {
-        *plane = machine.splat(everywhere(byte));
+        *plane = machine.splat(everywhere(*byte));
     }
     let mut states = [state; SETS];
-    let [.., lowest] = counter.to_be_bytes();
-    let mut from = lowest;
-    for [.., [.., plane]] in &mut states {
+    let [.., second, lowest] = counter.to_be_bytes();
+    let (mut from, mut above) = (lowest, second);
+    for [.., [.., plane_above, plane]] in &mut states {
         let bytes = lanes.map(|block| from.wrapping_add(block));
         *plane = machine.into_basis(machine.of_bytes(&bytes));
-        from = from.wrapping_add(set);
+        let bytes =
+            lanes.map(|block| above.wrapping_add(u8::from(from.checked_add(block).is_none())));
+        *plane_above = machine.into_basis(machine.of_bytes(&bytes));
+        let carry;
+        (from, carry) = from.overflowing_add(set);
+        above = above.wrapping_add(u8::from(carry));
     }
-    // The counter is public, so branches may depend on it.
-    if usize::from(lowest) + SETS * usize::from(set) > 256 {
+    // The counter is public, so branches may depend on it. It carries beyond two bytes once in 2^16 blocks.
+    if second == u8::MAX && usize::from(lowest) + SETS * usize::from(set) > 256 {
         carry(machine, counter, &mut states);
     }
     states
 }
 
-/// Where the lowest byte of the counter carries on the way through the blocks of `states`, the bytes above it differ.
+/// Where the second lowest byte of the counter carries on the way through the blocks of `states`, the bytes above it differ.
 #[inline(always)]
 fn carry<M: Machine, const SETS: usize>(
     machine: M,
@@ -465,37 +493,24 @@ fn carry<M: Machine, const SETS: usize>(
     states: &mut [[[M::Vector; 4]; 4]; SETS],
 ) {
     let lanes = const { blocks_of_lanes::<M, 64>() };
+    let behind = counter.wrapping_add(256);
     let (bytes, behind) = (
-        mapped(machine, counter),
-        mapped(machine, counter.wrapping_add(256)),
+        mapped(machine, words(counter)),
+        mapped(machine, words(behind)),
     );
     let [.., lowest] = counter.to_be_bytes();
     let mut last_before_carry = i16::from(u8::MAX - lowest);
     for state in states {
-        let upper = state.as_flattened_mut().iter_mut().take(15);
-        for ((plane, byte), behind) in upper.zip(bytes).zip(behind) {
-            if byte != behind {
-                let bytes = lanes.map(|block| {
-                    if i16::from(block) > last_before_carry {
-                        behind
-                    } else {
-                        byte
-                    }
-                });
-                *plane = machine.of_bytes(&bytes);
-            }
+        let both = bytes.as_flattened().iter().zip(behind.as_flattened());
+        for (plane, (byte, behind)) in state.as_flattened_mut().iter_mut().zip(both).take(14) {
+            let bytes = lanes.map(|block| {
+                let carried = i16::from(block) > last_before_carry;
+                if carried { *behind } else { *byte }
+            });
+            *plane = machine.of_bytes(&bytes);
         }
         last_before_carry -= i16::from(16 * M::BLOCKS);
     }
-}
-
-/// The bytes of `counter` in the basis of the state.
-#[inline(always)]
-fn mapped<M: Machine>(machine: M, counter: u128) -> [u8; 64] {
-    let [a, b, c, d] = words(counter).map(u32::swap_bytes);
-    machine.to_bytes(
-        machine.into_basis(machine.of_words(&[a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
-    )
 }
 
 #[inline(always)]

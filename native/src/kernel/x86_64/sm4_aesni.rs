@@ -222,7 +222,7 @@ fn apply256(aes_ni: AesNi, avx2: Avx2, keys: &Keys, mut data: Data<'_>) {
             1..=4 => by_words::<_, 1>(xmm, keys, &mut data),
             5..=8 => by_words::<_, 1>(ymm, keys, &mut data),
             9..=16 => by_words::<_, 2>(ymm, keys, &mut data),
-            _ => by_bytes(ymm, keys, &mut data),
+            _ => by_bytes::<_, 1>(ymm, keys, &mut data),
         }
     }
     clear_registers256();
@@ -236,7 +236,7 @@ fn apply128(token: AesNi, keys: &Keys, mut data: Data<'_>) {
             0 => break,
             1..=4 => by_words::<_, 1>(xmm, keys, &mut data),
             5..=8 => by_words::<_, 2>(xmm, keys, &mut data),
-            _ => by_bytes(xmm, keys, &mut data),
+            _ => by_bytes::<_, 1>(xmm, keys, &mut data),
         }
     }
     clear_registers128();

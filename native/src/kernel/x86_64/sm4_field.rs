@@ -100,6 +100,7 @@ impl Matrix {
 
 #[expect(
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
     reason = "indices are below 8, and the compiler evaluates this"
 )]
 const fn circulant(first: u8) -> Matrix {

@@ -116,34 +116,38 @@ impl Strategy for Wide {
     }
 }
 
+// The arms are where the next form begins to win. Measured on a Xeon of 2023 (Sapphire Rapids), best of 100 calls in place and in cache: 4 blocks
+// 143 ns; 16, 32, 48 and 64 by words 148, 198, 233 and 286 ns; two sets by bytes 430 ns, however many of their 128 blocks are used.
+// (One set of 64 by bytes: 287 ns, so there is no use for it.)
 #[target_feature(enable = "gfni,avx2,avx512f,avx512bw,avx512vl")]
 fn apply512(token: Gfni512, keys: &Keys, mut data: Data<'_>) {
     let (zmm, xmm) = (Zmm(token), Xmm(token.narrower()));
-    loop {
-        match data.blocks() {
-            0 => break,
-            1..=4 => by_words::<_, 1>(xmm, keys, &mut data),
-            5..=16 => by_words::<_, 1>(zmm, keys, &mut data),
-            17..=32 => by_words::<_, 2>(zmm, keys, &mut data),
-            33..=48 => by_words::<_, 3>(zmm, keys, &mut data),
-            128.. => two_sets(zmm, keys, &mut data),
-            _ => by_bytes(zmm, keys, &mut data),
-        }
+    if data.blocks() > 64 {
+        two_sets(zmm, keys, &mut data);
+    }
+    match data.blocks() {
+        0 => {}
+        1..=4 => by_words::<_, 1>(xmm, keys, &mut data),
+        5..=16 => by_words::<_, 1>(zmm, keys, &mut data),
+        17..=32 => by_words::<_, 2>(zmm, keys, &mut data),
+        33..=48 => by_words::<_, 3>(zmm, keys, &mut data),
+        _ => by_words::<_, 4>(zmm, keys, &mut data),
     }
     clear_registers512();
 }
 
-/// While there are 128 blocks.
+/// Until no more than 64 blocks are left.
 #[target_feature(enable = "gfni,avx2,avx512f,avx512bw,avx512vl")]
 fn two_sets(zmm: Zmm, keys: &Keys, data: &mut Data<'_>) {
     let mut sets = Sets([[[zmm.splat(0); 4]; 4]; 2]);
-    while data.blocks() >= 128 {
+    while data.blocks() > 64 {
         sets.0 = bytes_of_counters(zmm, data.counter());
         rounds(keys, &mut sets);
         let Sets([first, second]) = sets;
         data.xor(zmm, keystream_of_bytes(zmm, first));
         data.xor(zmm, keystream_of_bytes(zmm, second));
     }
+    // They hold the keystream, but for a linear map.
     sets.0 = [[[zmm.splat(0); 4]; 4]; 2];
     optimization_barrier(&sets);
 }
@@ -182,7 +186,8 @@ fn apply256(token: Gfni256, keys: &Keys, mut data: Data<'_>) {
             1..=4 => by_words::<_, 1>(xmm, keys, &mut data),
             5..=8 => by_words::<_, 1>(ymm, keys, &mut data),
             9..=16 => by_words::<_, 2>(ymm, keys, &mut data),
-            _ => by_bytes(ymm, keys, &mut data),
+            17..=32 => by_bytes::<_, 1>(ymm, keys, &mut data),
+            _ => by_bytes::<_, 2>(ymm, keys, &mut data),
         }
     }
     clear_registers256();
