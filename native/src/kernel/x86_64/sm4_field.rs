@@ -149,7 +149,7 @@ const fn multiply(a: u8, b: u8, modulus: u16) -> u8 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// x^254, which is the inverse.
@@ -158,7 +158,7 @@ pub(super) mod tests {
     }
 
     /// The S-box as its designers made it, in its own field.
-    pub(in super::super) fn sm4_sbox(x: u8) -> u8 {
+    fn sm4_sbox(x: u8) -> u8 {
         AFFINE.apply(invert(AFFINE.apply(x) ^ CONSTANT, SM4)) ^ CONSTANT
     }
 
