@@ -8,6 +8,7 @@ mod sm4_field;
 mod sm4_gfni;
 mod sm4_gfni512;
 mod sm4_lanes;
+mod sm4_layouts;
 
 use stillkey_core::Cipher;
 

@@ -1,5 +1,5 @@
-//! Leaving no keystream and no round keys behind in vector registers: the operating system stores them with the thread's state, and
-//! a function that saves registers may store what it never wrote.
+//! Leaving no keystream and no round keys behind in vector registers: the operating system stores them with the thread's state,
+//! and a function that saves registers may store what it never wrote.
 
 use std::arch::asm;
 
@@ -39,7 +39,7 @@ pub(super) fn clear_registers128() {
 #[inline]
 #[target_feature(enable = "avx")]
 pub(super) fn clear_registers256() {
-    // Not VZEROALL, which takes four times as long. A write of 128 bits zeroes what is above them.
+    // Not VZEROALL, which is slower. A write of 128 bits zeroes what is above them.
     // SAFETY: AVX has the instruction, and all registers are declared as changed.
     unsafe {
         asm!(

@@ -1,9 +1,7 @@
-//! SM4 over many blocks at once, for any vector register and any instruction that inverts bytes.
+//! SM4 on vector registers: what all its kernels here share.
 //!
-//! There are two ways to lay blocks out in registers. *By words*, a register holds one of the four words of the state, of four blocks
-//! per 16 bytes: quickly begun, so best for few blocks. *By bytes*, it holds one of the sixteen bytes of the state, of sixteen
-//! blocks per 16 bytes: the rotations of the linear layer turn into choices of registers and cost nothing.
-//! In both, the state stays in the basis of [`sm4_field`](super::sm4_field) from the counter to the keystream.
+//! A [`Machine`] is a width of registers and a way to invert bytes. [`sm4_layouts`](super::sm4_layouts) makes the cipher of it,
+//! and a [`Strategy`] chooses between layouts and machines by length.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -17,8 +15,8 @@ use super::sm4_field::OFFSET;
 
 /// Vector registers and the instructions that SM4 is made of. A value holds the token that proves that they exist.
 ///
-/// The bytes of a word stand in memory order, the highest first, so that a rotation of the word to the left by 8 bits moves each byte
-/// one place down.
+/// The bytes of a word stand in memory order, the highest first, so that a rotation of the word to the left by 8 bits moves each
+/// byte one place down.
 pub(super) trait Machine: Copy + Send + Sync + 'static {
     type Vector: Copy;
 
@@ -109,7 +107,8 @@ impl<S: Strategy> CtrBlocks for Sm4<S> {
     }
 }
 
-/// Expands `key` where it will stay, so that no copies of the round keys are left on the way; `None` for the key of another cipher.
+/// Expands `key` where it will stay, so that no copies of the round keys are left on the way; `None` for the key of another
+/// cipher.
 pub(super) fn kernel<S: Strategy>(strategy: S, key: &DataKey) -> Option<Arc<dyn CtrKernel>> {
     let bytes = key.secret().danger_bytes().try_into().ok()?;
     let mut kernel = Arc::new(Blockwise(Sm4 {
@@ -138,6 +137,12 @@ impl Keys {
         }
     }
 
+    #[inline(always)]
+    pub(super) fn by_words(&self) -> &[u32; ROUNDS] {
+        &self.by_words
+    }
+
+    #[inline(always)]
     pub(super) fn by_bytes(&self) -> &[[u32; 4]; ROUNDS + 1] {
         &self.by_bytes
     }
@@ -168,7 +173,8 @@ impl Drop for Keys {
     }
 }
 
-const fn everywhere(byte: u8) -> u32 {
+/// `byte` in all four places of a word.
+pub(super) const fn everywhere(byte: u8) -> u32 {
     u32::from_ne_bytes([byte; 4])
 }
 
@@ -198,11 +204,13 @@ impl<'a> Data<'a> {
     }
 
     /// Of the first block that is left.
+    #[inline(always)]
     pub(super) fn counter(&self) -> u128 {
         self.counter
     }
 
     /// How many blocks are left.
+    #[inline(always)]
     pub(super) fn blocks(&self) -> usize {
         self.blocks
     }
@@ -223,14 +231,14 @@ impl<'a> Data<'a> {
             self.advance(N * per_vector);
             return;
         }
-        let (vectors, rest) = (self.blocks / per_vector, self.blocks % per_vector);
+        let vectors = self.blocks / per_vector;
         for (at, vector) in keystream.into_iter().enumerate() {
             if at < vectors {
                 // SAFETY: `at` is below the number of whole vectors that are left.
                 unsafe { self.xor_at(machine, at, vector) };
             } else if at == vectors {
                 self.advance(vectors * per_vector);
-                self.xor_blocks(machine.to_bytes(vector), rest);
+                self.xor_last_blocks(machine.to_bytes(vector));
                 break;
             }
         }
@@ -248,10 +256,10 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// The last blocks, which are fewer than a register has.
+    /// All that is left, when that is less than a register has.
     #[inline(always)]
-    fn xor_blocks(&mut self, mut keystream: [u8; 64], blocks: usize) {
-        for block in keystream.as_chunks().0.iter().take(blocks) {
+    fn xor_last_blocks(&mut self, mut keystream: [u8; 64]) {
+        for block in keystream.as_chunks().0.iter().take(self.blocks) {
             let block = u128::from_ne_bytes(*block);
             let (from, to) = (
                 self.from.cast::<[u8; BLOCK_LEN]>(),
@@ -276,95 +284,9 @@ impl<'a> Data<'a> {
     }
 }
 
-/// Which block of a set stands in which lane, of 64 bytes or of 16 words. So distributed, the transposition at the end, which doesn't
-/// cross the borders of 16 bytes, gives the blocks in their order.
-#[expect(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "below 64, and the compiler evaluates this"
-)]
-const fn blocks_of_lanes<M: Machine, const LANES: usize>() -> [u8; LANES] {
-    let (per_16_bytes, blocks) = (LANES / 4, M::BLOCKS as usize);
-    let (mut block_of, mut lane) = ([0; LANES], 0);
-    while lane < blocks * per_16_bytes {
-        block_of[lane] = (blocks * (lane % per_16_bytes) + lane / per_16_bytes) as u8;
-        lane += 1;
-    }
-    block_of
-}
-
-/// XORs the keystream over up to `SETS` times four blocks per 16 bytes of a register, laid out by words.
-#[inline(always)]
-pub(super) fn by_words<M: Machine, const SETS: usize>(
-    machine: M,
-    keys: &Keys,
-    data: &mut Data<'_>,
-) {
-    let mut state = words_of_counters::<M, SETS>(machine, data.counter);
-    let turns = [
-        machine.of_bytes(&const { turned(1) }),
-        machine.of_bytes(&const { turned(2) }),
-        machine.of_bytes(&const { turned(3) }),
-    ];
-    for [first, second, third, fourth] in keys.by_words.as_chunks().0 {
-        let [a, b, c, d] = &mut state;
-        two_rounds_by_words(machine, turns, [a, b], [c, d], [*first, *second]);
-        two_rounds_by_words(machine, turns, [c, d], [a, b], [*third, *fourth]);
-    }
-    let [a, b, c, d] = state;
-    for (((a, b), c), d) in a.into_iter().zip(b).zip(c).zip(d) {
-        // The standard's reversal of the words at the end.
-        let mut words = [d, c, b, a];
-        for word in &mut words {
-            *word = machine.out_of_basis(*word);
-        }
-        for _ in 0..2 {
-            let [a, b, c, d] = words;
-            let ([a, b], [c, d]) = (
-                machine.interleave_words(a, c),
-                machine.interleave_words(b, d),
-            );
-            words = [a, b, c, d];
-        }
-        data.xor(machine, words);
-    }
-}
-
-#[inline(always)]
-fn words_of_counters<M: Machine, const SETS: usize>(
-    machine: M,
-    counter: u128,
-) -> [[M::Vector; SETS]; 4] {
-    let lanes = const { blocks_of_lanes::<M, 16>() }.map(u32::from);
-    let set = 4 * u32::from(M::BLOCKS);
-    let [first, second, third, fourth] = words(counter);
-    let everywhere = |word: u32| [machine.into_basis(machine.splat(word.swap_bytes())); SETS];
-    let (mut high, mut low) = (everywhere(third), everywhere(third));
-    let mut from = fourth;
-    for vector in &mut low {
-        let words = lanes.map(|block| from.wrapping_add(block).swap_bytes());
-        *vector = machine.into_basis(machine.of_words(&words));
-        from = from.wrapping_add(set);
-    }
-    // The counter is public, so branches may depend on it.
-    if u64::from(fourth) + SETS as u64 * u64::from(set) > 1 << 32 {
-        let mut before_carry = fourth.wrapping_neg();
-        for vector in &mut high {
-            let words = lanes.map(|block| {
-                third
-                    .wrapping_add(u32::from(block >= before_carry))
-                    .swap_bytes()
-            });
-            *vector = machine.into_basis(machine.of_words(&words));
-            before_carry = before_carry.saturating_sub(set);
-        }
-    }
-    [everywhere(first), everywhere(second), high, low]
-}
-
 /// The bytes of `words` in the basis of the state.
 #[inline(always)]
-fn mapped<M: Machine>(machine: M, words: [u32; 4]) -> [[u8; 4]; 4] {
+pub(super) fn mapped<M: Machine>(machine: M, words: [u32; 4]) -> [[u8; 4]; 4] {
     let [a, b, c, d] = words.map(u32::swap_bytes);
     let words = machine.of_words(&[a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     let [a, b, c, d, ..] = machine.to_words(machine.into_basis(words));
@@ -373,220 +295,13 @@ fn mapped<M: Machine>(machine: M, words: [u32; 4]) -> [[u8; 4]; 4] {
 
 /// The words of the counter, the highest first.
 #[expect(clippy::cast_possible_truncation, reason = "it is taken apart")]
-const fn words(counter: u128) -> [u32; 4] {
+pub(super) const fn words(counter: u128) -> [u32; 4] {
     [
         (counter >> 96) as u32,
         (counter >> 64) as u32,
         (counter >> 32) as u32,
         counter as u32,
     ]
-}
-
-/// Two rounds, since they share the sum of the words that neither changes.
-#[inline(always)]
-fn two_rounds_by_words<M: Machine, const SETS: usize>(
-    machine: M,
-    turns: [M::Vector; 3],
-    changed: [&mut [M::Vector; SETS]; 2],
-    kept: [&[M::Vector; SETS]; 2],
-    keys: [u32; 2],
-) {
-    let ([a, b], [c, d], [key, next_key]) = (changed, kept, keys);
-    let (key, next_key) = (machine.splat(key), machine.splat(next_key));
-    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-        let shared = machine.xor(*c, *d);
-        *a = mixed_word(machine, turns, *a, machine.xor3(*b, shared, key));
-        *b = mixed_word(machine, turns, *b, machine.xor3(*a, shared, next_key));
-    }
-}
-
-#[inline(always)]
-fn mixed_word<M: Machine>(
-    machine: M,
-    turns: [M::Vector; 3],
-    word: M::Vector,
-    sum: M::Vector,
-) -> M::Vector {
-    let ([by_one, by_two, by_three], [own, left]) = (turns, machine.own_and_left(sum));
-    let near = machine.xor(machine.shuffle(left, by_one), machine.shuffle(left, by_two));
-    let far = machine.shuffle(machine.xor(own, left), by_three);
-    machine.xor3(machine.xor(word, own), near, far)
-}
-
-/// Each byte of a word moves `places` down, and round.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "below 64, and the compiler evaluates this"
-)]
-const fn turned(places: u8) -> [u8; 64] {
-    let (mut order, mut at) = ([0; 64], 0);
-    while at < 64 {
-        order[at as usize] = (at & 0b1100) | ((at + places) & 0b0011);
-        at += 1;
-    }
-    order
-}
-
-/// XORs the keystream over up to `SETS` times 16 blocks per 16 bytes of a register, laid out by bytes.
-#[inline(always)]
-pub(super) fn by_bytes<M: Machine, const SETS: usize>(
-    machine: M,
-    keys: &Keys,
-    data: &mut Data<'_>,
-) {
-    let mut states: [_; SETS] = bytes_of_counters(machine, data.counter);
-    for [first, second, third, fourth] in keys.by_bytes.as_chunks().0 {
-        for [a, b, c, d] in &mut states {
-            two_rounds_by_bytes(machine, [a, b], [c, d], [first, second]);
-        }
-        for [a, b, c, d] in &mut states {
-            two_rounds_by_bytes(machine, [c, d], [a, b], [third, fourth]);
-        }
-    }
-    for state in states {
-        data.xor(machine, keystream_of_bytes(machine, state));
-    }
-}
-
-/// The states before the first round, of `SETS` sets of blocks that follow each other.
-#[inline(always)]
-pub(super) fn bytes_of_counters<M: Machine, const SETS: usize>(
-    machine: M,
-    counter: u128,
-) -> [[[M::Vector; 4]; 4]; SETS] {
-    let lanes = const { blocks_of_lanes::<M, 64>() };
-    let set = 16 * M::BLOCKS;
-    let mut state = [[machine.splat(0); 4]; 4];
-    let bytes = mapped(machine, words(counter));
-    for (plane, byte) in state
-        .as_flattened_mut()
-        .iter_mut()
-        .zip(bytes.as_flattened())
-    {
-        *plane = machine.splat(everywhere(*byte));
-    }
-    let mut states = [state; SETS];
-    let [.., second, lowest] = counter.to_be_bytes();
-    let (mut from, mut above) = (lowest, second);
-    for [.., [.., plane_above, plane]] in &mut states {
-        let bytes = lanes.map(|block| from.wrapping_add(block));
-        *plane = machine.into_basis(machine.of_bytes(&bytes));
-        let bytes =
-            lanes.map(|block| above.wrapping_add(u8::from(from.checked_add(block).is_none())));
-        *plane_above = machine.into_basis(machine.of_bytes(&bytes));
-        let carry;
-        (from, carry) = from.overflowing_add(set);
-        above = above.wrapping_add(u8::from(carry));
-    }
-    // The counter is public, so branches may depend on it. It carries beyond two bytes once in 2^16 blocks.
-    if second == u8::MAX && usize::from(lowest) + SETS * usize::from(set) > 256 {
-        carry(machine, counter, &mut states);
-    }
-    states
-}
-
-/// Where the second lowest byte of the counter carries on the way through the blocks of `states`, the bytes above it differ.
-#[inline(always)]
-fn carry<M: Machine, const SETS: usize>(
-    machine: M,
-    counter: u128,
-    states: &mut [[[M::Vector; 4]; 4]; SETS],
-) {
-    let lanes = const { blocks_of_lanes::<M, 64>() };
-    let behind = counter.wrapping_add(256);
-    let (bytes, behind) = (
-        mapped(machine, words(counter)),
-        mapped(machine, words(behind)),
-    );
-    let [.., lowest] = counter.to_be_bytes();
-    let mut last_before_carry = i16::from(u8::MAX - lowest);
-    for state in states {
-        let both = bytes.as_flattened().iter().zip(behind.as_flattened());
-        for (plane, (byte, behind)) in state.as_flattened_mut().iter_mut().zip(both).take(14) {
-            let bytes = lanes.map(|block| {
-                let carried = i16::from(block) > last_before_carry;
-                if carried { *behind } else { *byte }
-            });
-            *plane = machine.of_bytes(&bytes);
-        }
-        last_before_carry -= i16::from(16 * M::BLOCKS);
-    }
-}
-
-#[inline(always)]
-fn two_rounds_by_bytes<M: Machine>(
-    machine: M,
-    changed: [&mut [M::Vector; 4]; 2],
-    kept: [&[M::Vector; 4]; 2],
-    keys: [&[u32; 4]; 2],
-) {
-    let ([a, b], [c, d]) = (changed, kept);
-    let mut shared = *c;
-    for (shared, d) in shared.iter_mut().zip(d) {
-        *shared = machine.xor(*shared, *d);
-    }
-    let [key, next_key] = keys;
-    mix_bytes(machine, a, b, &shared, key);
-    mix_bytes(machine, b, a, &shared, next_key);
-}
-
-#[inline(always)]
-fn mix_bytes<M: Machine>(
-    machine: M,
-    word: &mut [M::Vector; 4],
-    other: &[M::Vector; 4],
-    shared: &[M::Vector; 4],
-    key: &[u32; 4],
-) {
-    let [mut own, mut left] = [*shared; 2];
-    for ((((own, left), other), shared), key) in own
-        .iter_mut()
-        .zip(&mut left)
-        .zip(other)
-        .zip(shared)
-        .zip(key)
-    {
-        [*own, *left] = machine.own_and_left(machine.xor3(*other, *shared, machine.splat(*key)));
-    }
-    let ([a, b, c, d], [e, f, g, h]) = (own, left);
-    let (ef, gh) = (machine.xor(e, f), machine.xor(g, h));
-    let [w, x, y, z] = word;
-    *w = machine.xor3(machine.xor3(*w, a, d), f, gh);
-    *x = machine.xor3(machine.xor3(*x, b, a), e, gh);
-    *y = machine.xor3(machine.xor3(*y, c, b), h, ef);
-    *z = machine.xor3(machine.xor3(*z, d, c), g, ef);
-}
-
-/// The keystream of the state behind the last round, in the order of blocks.
-#[inline(always)]
-pub(super) fn keystream_of_bytes<M: Machine>(
-    machine: M,
-    state: [[M::Vector; 4]; 4],
-) -> [M::Vector; 16] {
-    let [a, b, c, d] = state;
-    // The standard's reversal of the words at the end.
-    let mut rows = [machine.splat(0); 16];
-    for (row, plane) in rows.iter_mut().zip([d, c, b, a].as_flattened()) {
-        *row = machine.out_of_basis(*plane);
-    }
-    // Interleaving turns the eight bits of row and column by one place, so four times exchange row and column.
-    for _ in 0..4 {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = rows;
-        let pairs = [
-            machine.interleave_bytes(a, i),
-            machine.interleave_bytes(b, j),
-            machine.interleave_bytes(c, k),
-            machine.interleave_bytes(d, l),
-            machine.interleave_bytes(e, m),
-            machine.interleave_bytes(f, n),
-            machine.interleave_bytes(g, o),
-            machine.interleave_bytes(h, p),
-        ];
-        for (row, interleaved) in rows.iter_mut().zip(pairs.as_flattened()) {
-            *row = *interleaved;
-        }
-    }
-    rows
 }
 
 #[cfg(test)]
@@ -596,7 +311,7 @@ mod tests {
 
     use super::*;
     use crate::cpu::Features;
-    use crate::kernel::Kernel;
+    use crate::kernel::{KERNELS, Kernel};
 
     const KEY: u128 = 0x01234567_89abcdef_fedcba98_76543210;
 
@@ -607,12 +322,12 @@ mod tests {
         DataKey::new(Cipher::Sm4, SecretBytes::new(KEY.to_be_bytes().to_vec())).unwrap()
     }
 
-    /// Those that run here.
+    /// Those of this architecture that run here.
     fn kernels() -> impl Iterator<Item = (&'static str, Arc<dyn CtrKernel>)> {
         let expand = |kernel: &'static Kernel| {
             Some((kernel.name(), kernel.ctr(Features::detect(), &key())?))
         };
-        Kernel::all().filter_map(expand)
+        KERNELS.iter().filter_map(expand)
     }
 
     fn text(len: usize) -> Vec<u8> {
@@ -650,6 +365,9 @@ mod tests {
                 let behind = 1 + 16 * blocks;
                 assert_eq!(found[behind..], text[behind..], "{name}: {blocks} blocks");
 
+                if blocks > 150 && blocks % 7 != 0 {
+                    continue;
+                }
                 let mut found = vec![0xee; source.len() + 3];
                 let both = InOutBuf::new(source, &mut found[3..]).unwrap();
                 kernel.apply(&iv, 0, both);

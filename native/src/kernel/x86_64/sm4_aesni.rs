@@ -1,5 +1,5 @@
-//! SM4 with AES-NI: AESENCLAST inverts bytes on its way to the AES S-box, and PSHUFB, looking up four bits at a time, is what is linear
-//! before and behind. For processors without GFNI, on registers of 128 and 256 bits.
+//! SM4 with AES-NI: AESENCLAST inverts bytes on its way to the AES S-box, and PSHUFB, looking up four bits at a time, is what is
+//! linear before and behind. For processors without GFNI, on registers of 128 and 256 bits.
 
 use std::arch::x86_64::*;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use stillkey_core::DataKey;
 use stillkey_core::cipher::CtrKernel;
 
 use super::registers::{clear_registers128, clear_registers256};
-use super::sm4::{Data, Keys, Machine, Strategy, by_bytes, by_words, kernel};
+use super::sm4::{Data, Keys, Machine, Strategy, kernel};
 use super::sm4_field::{
     AES_AFFINE, AES_CONSTANT, BEHIND, CONSTANT, INTO, LEFT, LEFT_CONSTANT, Matrix, OFFSET, OUT_OF,
     OWN,
 };
 use super::sm4_lanes::lanes;
+use super::sm4_layouts::{by_bytes, by_words};
 use crate::cpu::{AesNi, Avx2, Features};
 
 /// A linear map and a constant, as two tables for PSHUFB: the values of the lower four bits, and of the upper four.
@@ -213,6 +214,8 @@ fn expand128(token: AesNi, keys: &mut Keys, key: &[u8; 16]) {
     keys.expand(Xmm(token), key);
 }
 
+// Measured on a Xeon with Sapphire Rapids cores, in place and in cache, best of many: 4 blocks 227 ns; 16 by words 368 ns; 32 by
+// bytes 473 ns. Two sets of them at once gain nothing.
 #[target_feature(enable = "aes,avx2")]
 fn apply256(aes_ni: AesNi, avx2: Avx2, keys: &Keys, mut data: Data<'_>) {
     let (ymm, xmm) = (Ymm(aes_ni, avx2), Xmm(aes_ni));

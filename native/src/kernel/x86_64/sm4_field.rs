@@ -1,9 +1,9 @@
 //! The S-box of SM4 in the field of the processor's instructions, worked out by the compiler.
 //!
-//! SM4 inverts modulo x^8+x^7+x^6+x^5+x^4+x^2+1; AESENCLAST and GF2P8AFFINEINVQB invert modulo x^8+x^4+x^3+x+1. Fields of one size
-//! are isomorphic, so with linear maps before and behind, their inversion is SM4's. Those maps, and the linear layer L behind the
-//! S-box, are 8×8 matrices over bits, and so is every product of them: all that is linear between two inversions is one instruction.
-//! Source: Liu et al., "Analysis of the SMS4 Block Cipher", ACISP 2007, §3.
+//! SM4 inverts modulo x^8+x^7+x^6+x^5+x^4+x^2+1; AESENCLAST and GF2P8AFFINEINVQB invert modulo x^8+x^4+x^3+x+1. Fields of one
+//! size are isomorphic, so with linear maps before and behind, their inversion is SM4's. Those maps, and the linear layer L
+//! behind the S-box, are 8×8 matrices over bits, and so is every product of them: all that is linear between two inversions is
+//! one instruction. Source: Liu et al., "Analysis of the SMS4 Block Cipher", ACISP 2007, §3.
 
 /// The polynomials that the two fields are taken modulo.
 const SM4: u16 = 0x1f5;
@@ -32,15 +32,15 @@ pub(super) const BEHIND: Matrix = AFFINE.after(ISOMORPHISM.inverse());
 
 /// From the inversion to what it adds to the byte at its own place in a word, in the basis of the state.
 ///
-/// L turns a word left by 0, 2, 10, 18, 24 bits and sums. In bytes: each adds itself and itself << 2 in place (`OWN`), its << 2 and
-/// its >> 6 one place and two places to the left (`LEFT`), and itself and its >> 6 three places to the left (`OWN` + `LEFT`).
+/// L turns a word left by 0, 2, 10, 18, 24 bits and sums. In bytes: each adds itself and itself << 2 in place (`OWN`), its << 2
+/// and its >> 6 one place and two places to the left (`LEFT`), and itself and its >> 6 three places to the left (`OWN` + `LEFT`).
 pub(super) const OWN: Matrix = INTO.after(SHIFTED_IN_PLACE).after(BEHIND);
 
 /// From the inversion to what it adds to the byte one place and two places to the left.
 pub(super) const LEFT: Matrix = INTO.after(SHIFTED_LEFT).after(BEHIND);
 
-/// What [`CONSTANT`] comes to behind L, in the basis of the state. `OWN` goes into each byte twice and `LEFT` three times, so this is
-/// right where it is added to every product with `LEFT`, and no matter for `OWN`.
+/// What [`CONSTANT`] comes to behind L, in the basis of the state. `OWN` goes into each byte twice and `LEFT` three times, so
+/// this is right where it is added to every product with `LEFT`, and no matter for `OWN`.
 pub(super) const LEFT_CONSTANT: u8 = INTO.after(SHIFTED_LEFT).apply(CONSTANT);
 
 /// The affine map of the AES S-box behind its inversion, and its constant. Source: FIPS 197 §5.1.1.
@@ -149,7 +149,7 @@ const fn multiply(a: u8, b: u8, modulus: u16) -> u8 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// x^254, which is the inverse.
@@ -158,7 +158,7 @@ pub(super) mod tests {
     }
 
     /// The S-box as its designers made it, in its own field.
-    pub(in super::super) fn sm4_sbox(x: u8) -> u8 {
+    fn sm4_sbox(x: u8) -> u8 {
         AFFINE.apply(invert(AFFINE.apply(x) ^ CONSTANT, SM4)) ^ CONSTANT
     }
 

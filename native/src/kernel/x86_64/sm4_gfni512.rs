@@ -1,8 +1,8 @@
 //! The rounds of SM4 on two sets of 64 blocks at once, in assembly.
 //!
-//! A set that is laid out by bytes waits for its own results for a third of the time. Of two sets, one inverts while the other sums,
-//! and both vector ports stay busy; but that takes all 32 registers and more, and compilers spill the wrong ones. Here the words
-//! that a round doesn't change stand in memory, from where an instruction takes its operand at no cost.
+//! A set that is laid out by bytes waits for its own results for a third of the time. Of two sets, one inverts while the other
+//! sums, and both vector ports stay busy; but that takes all 32 registers and more, and compilers spill the wrong ones. Here the
+//! words that a round doesn't change stand in memory, from where an instruction takes its operand at no cost.
 
 use std::arch::asm;
 use std::arch::x86_64::__m512i;
@@ -99,7 +99,8 @@ macro_rules! second {
     };
 }
 
-/// Behind the second of two rounds: the words that they changed are what the next two share; `$other` is the second of the others.
+/// Behind the second of two rounds: the words that they changed are what the next two share; `$other` is the second of the
+/// others.
 macro_rules! next {
     ($set:tt $new:tt $word:tt $plane:tt shared $shared:tt with $other:tt key $round:tt) => {
         concat!(
@@ -113,8 +114,8 @@ macro_rules! next {
 
 /// One set inverts its sums; the other adds its products to a word, as `mix_bytes` does for shorter registers.
 ///
-/// The product of plane 0 with `LEFT` stands where that of plane 1 would, and so on in pairs, so that the changed plane ends up in the
-/// register that its number names.
+/// The product of plane 0 with `LEFT` stands where that of plane 1 would, and so on in pairs, so that the changed plane ends up
+/// in the register that its number names.
 macro_rules! half_round {
     (invert $p:tt $sum:tt $left:tt
      add $q:tt $own:tt $new:tt to $word:tt then $then:ident $($how:tt)*) => {
