@@ -1,9 +1,11 @@
-//! Timing that survives a noisy machine: all contenders take turns in short slices over the same memory, each keeps its best slice, and
-//! only ratios of one run are worth quoting.
+//! Timing that survives a noisy machine: all contenders take turns in short slices over the same memory, processor time is what counts,
+//! each keeps its best slice, and only ratios of one run are worth quoting.
 
 use std::fmt;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// One implementation with one operation to repeat.
 pub struct Contender {
@@ -19,11 +21,11 @@ impl Contender {
     pub fn new(name: impl Into<String>, mut operation: impl FnMut(&mut [u8]) + 'static) -> Self {
         // The loop is compiled together with the operation, so that 64 bytes don't pay for a virtual call of ours.
         Self::timing_itself(name, move |data, times| {
-            let start = Instant::now();
+            let start = own_time();
             for _ in 0..times {
                 operation(black_box(data));
             }
-            start.elapsed()
+            own_time().saturating_sub(start)
         })
     }
 
@@ -70,6 +72,12 @@ impl fmt::Debug for Contender {
     }
 }
 
+/// The processor time of this thread: what the machine does for other programs in between doesn't count.
+fn own_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.try_into().unwrap_or_default()
+}
+
 /// How much time goes into one measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
@@ -80,7 +88,7 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// For figures that are quoted. A slice is short enough to fall between two interruptions of a busy machine.
+    /// For figures that are quoted. A slice is short, so that some fall between what else disturbs.
     pub const FULL: Self = Self {
         rounds: 40,
         slice: Duration::from_millis(5),
