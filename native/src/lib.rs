@@ -67,6 +67,7 @@ pub mod kernel;
 mod master;
 mod provider;
 mod sealed;
+pub mod secret;
 mod store;
 #[cfg(test)]
 mod testing;
