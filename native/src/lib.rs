@@ -70,6 +70,7 @@ mod master;
 pub mod parallel;
 mod provider;
 mod sealed;
+pub mod secret;
 mod store;
 #[cfg(test)]
 mod testing;
