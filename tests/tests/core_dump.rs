@@ -20,7 +20,7 @@ fn prepare(place: &Path, methods: &[Method]) -> Needles {
     let line = format!("{}\n", hex::encode(&master_key_bytes));
     write_file(&place.join("master.key"), line.as_bytes(), false).unwrap();
     let master_key = MasterKey::Raw(raw);
-    let mut needles = secrets("master key", &master_key_bytes, Method::Aes256Ctr);
+    let mut needles = master_key_secrets(&master_key_bytes);
     for method in methods {
         let directory = place.join(method.name());
         let mut writer = DictionaryWriter::create(&directory, &master_key, *method, 1).unwrap();
@@ -28,29 +28,22 @@ fn prepare(place: &Path, methods: &[Method]) -> Needles {
         drop(writer);
         let dictionaries = Dictionaries::read(&directory, &master_key, Reading::Strict).unwrap();
         for (_, entry) in dictionaries.keys().iter() {
-            needles.extend(secrets(method.name(), entry.key.danger_bytes(), *method));
+            needles.push((method.name().to_owned(), entry.key.danger_bytes().to_vec()));
         }
     }
     needles
 }
 
-/// A key and each round key of its schedule that isn't part of the key.
-fn secrets(name: &str, key: &[u8], method: Method) -> Needles {
-    let round_keys: Vec<Vec<u8>> = match method {
-        Method::Aes256Ctr => schedule::aes::<15>(key, aes_sub_word)[2..]
-            .iter()
-            .map(|round_key| round_key.to_vec())
-            .collect(),
-        _ => vec![],
-    };
-    let round_keys = round_keys
-        .into_iter()
-        .zip(2..)
-        .map(|(round_key, round)| (format!("{name}: round key {round}"), round_key));
-    [(name.to_owned(), key.to_vec())]
-        .into_iter()
-        .chain(round_keys)
-        .collect()
+/// A master key and each round key of its schedule. (A kernel's registers may be spilled to the stack of the thread that runs it, so
+/// the round keys of data keys aren't promised.)
+fn master_key_secrets(key: &[u8]) -> Needles {
+    let schedule = schedule::aes::<15>(key, aes_sub_word);
+    let round_keys = schedule
+        .iter()
+        .zip(0..)
+        .map(|(round_key, round)| (format!("master key: round key {round}"), round_key.to_vec()));
+    let key = ("master key".to_owned(), key.to_vec());
+    [key].into_iter().chain(round_keys).collect()
 }
 
 /// The S-box of AES by its definition: FIPS 197 §5.1.1.
@@ -137,7 +130,7 @@ fn found<'a>(needles: &'a Needles, core: &[u8]) -> Vec<&'a str> {
 const METHODS: [Method; 2] = [Method::Aes256Ctr, Method::Sm4Ctr];
 
 #[test]
-fn a_core_dump_shows_no_key_and_no_round_key() {
+fn a_core_dump_shows_no_key_and_nothing_of_the_master_key() {
     let place = tempfile::tempdir().unwrap();
     let needles = prepare(place.path(), &METHODS);
     let core = core_of_holder(place.path(), &METHODS, true);

@@ -8,6 +8,8 @@
 //!
 //! The index is the counter, which is public, so the look-up tells nothing. What the table holds is secret.
 
+use std::hint::black_box;
+
 use zeroize::optimization_barrier;
 
 use super::lanes::{Lanes, Work};
@@ -133,6 +135,8 @@ fn two_rounds<L: Lanes, const KEYS: usize>(
     schedule: &Schedule<KEYS>,
     counters: L::Vector,
 ) -> L::Vector {
+    // Loaded anew each time: kept for the next group, they would be spilled to the stack and stay there.
+    let schedule = black_box(schedule);
     let [first, second, third, ..] = schedule.keys().as_slice() else {
         return counters;
     };
