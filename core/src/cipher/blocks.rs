@@ -65,6 +65,7 @@ impl<B: CtrBlocks> CtrKernel for Blockwise<B> {
 
 impl<B: CtrBlocks> Blockwise<B> {
     /// A partial block, whole ones, a partial one.
+    #[inline(never)]
     fn long(&self, mut counter: u128, skip: usize, data: InOutBuf<'_, '_, u8>) {
         let head_len = (BLOCK_LEN - skip) % BLOCK_LEN;
         let (head, rest) = data.split_at(head_len);
@@ -81,6 +82,7 @@ impl<B: CtrBlocks> Blockwise<B> {
     }
 
     /// XORs `data`, which begins `skip` bytes into the block of `counter` and ends within `N` blocks.
+    #[inline(never)]
     fn staged<const N: usize>(&self, counter: u128, skip: usize, data: InOutBuf<'_, '_, u8>) {
         let mut stage = [Block::default(); N];
         let end = skip + data.len();

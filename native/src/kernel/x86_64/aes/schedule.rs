@@ -1,0 +1,60 @@
+//! Round keys as the kernels want them: each four times over, so that a register of any width loads it as it is.
+
+use std::arch::x86_64::*;
+
+use stillkey_core::cipher::schedule;
+use zeroize::optimization_barrier;
+
+use super::lanes::Work;
+use crate::cpu::AesNi;
+
+/// `KEYS` is the number of rounds and one: 11, 13, 15.
+#[repr(align(64))]
+pub(super) struct Schedule<const KEYS: usize>([Broadcast; KEYS]);
+
+/// Four times the same round key.
+pub(super) type Broadcast = [u128; 4];
+
+impl<const KEYS: usize> Schedule<KEYS> {
+    pub(super) fn keys(&self) -> &[Broadcast; KEYS] {
+        &self.0
+    }
+
+    pub(super) fn duplicate(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<const KEYS: usize> Drop for Schedule<KEYS> {
+    fn drop(&mut self) {
+        self.0 = [[0; 4]; KEYS];
+        optimization_barrier(self);
+    }
+}
+
+/// Expands a key of `4 * (KEYS - 7)` bytes.
+pub(super) struct Expand<'a, const KEYS: usize>(pub(super) &'a [u8]);
+
+impl<const KEYS: usize> Work<AesNi> for Expand<'_, KEYS> {
+    type Output = Schedule<KEYS>;
+
+    #[inline(always)]
+    fn run(self, token: AesNi) -> Schedule<KEYS> {
+        let mut schedule = Schedule([[0; 4]; KEYS]);
+        let round_keys = schedule::aes::<KEYS>(self.0, |word| sub_word(token, word));
+        for (broadcast, key) in schedule.0.iter_mut().zip(round_keys.iter()) {
+            *broadcast = [u128::from_ne_bytes(*key); 4];
+        }
+        schedule
+    }
+}
+
+/// Four bytes through the S-box.
+#[inline(always)]
+fn sub_word(_proof: AesNi, word: u32) -> u32 {
+    // SAFETY: the token proves AES-NI. Word 0 of the result is SubWord of word 1 of the argument.
+    unsafe {
+        let word = _mm_set_epi32(0, 0, word.cast_signed(), 0);
+        _mm_cvtsi128_si32(_mm_aeskeygenassist_si128::<0>(word)).cast_unsigned()
+    }
+}

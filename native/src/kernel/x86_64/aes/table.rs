@@ -1,0 +1,150 @@
+//! Counter-mode caching: the first two rounds of AES, looked up by the counter.
+//!
+//! Consecutive counters differ in their last byte, and one round carries that byte into one column only, the second into one byte of
+//! every column. MixColumns is linear, so the state after two rounds is the sum of what the last byte (with bytes 0, 5 and 10, which share
+//! its column) contributes, which this table holds for its 256 values, and of what all other bytes contribute, which is constant for 256
+//! counters in a row: the correction. Source: Park and Lee, "FACE: Fast AES CTR mode Encryption Techniques based on the Reuse of Repetitive
+//! Data" (CHES 2018).
+//!
+//! The index is the counter, which is public, so the look-up tells nothing. What the table holds is secret.
+
+use std::mem::MaybeUninit;
+
+use zeroize::optimization_barrier;
+
+use super::lanes::{Lanes, Work};
+use super::schedule::Schedule;
+
+const BLOCKS: usize = 256;
+
+/// Valid for counters that agree in bytes 0 to 10 with the one that it was built for, and in the last byte modulo the number of blocks in
+/// a register: a run of data begins anywhere in a group of 256, and its registers with it.
+#[repr(align(64))]
+pub(super) struct Table {
+    /// The registers of a group in the opposite order: while data is walked upwards, the table is walked downwards, and their addresses
+    /// don't keep agreeing in the last 12 bits, which would hold up every load behind the store before it.
+    entries: [[u8; 16]; BLOCKS],
+    counter: u128,
+}
+
+/// Builds a [`Table`] for runs that begin with `counter`.
+pub(super) struct Build<'a, const KEYS: usize> {
+    pub(super) schedule: &'a Schedule<KEYS>,
+    pub(super) counter: u128,
+}
+
+impl<L: Lanes, const KEYS: usize> Work<L> for Build<'_, KEYS> {
+    type Output = Table;
+
+    #[inline(always)]
+    fn run(self, lanes: L) -> Table {
+        Table::new(lanes, self.schedule, self.counter)
+    }
+}
+
+impl Table {
+    #[inline(always)]
+    pub(super) fn new<L: Lanes, const KEYS: usize>(
+        lanes: L,
+        schedule: &Schedule<KEYS>,
+        counter: u128,
+    ) -> Self {
+        let mut entries = MaybeUninit::<[[u8; 16]; BLOCKS]>::uninit();
+        let group = counter & !0xff;
+        let base = lanes.groups(lanes.counters(group));
+        let mut counters = lanes.counters(group + counter % L::BLOCKS as u128);
+        for register in 0..BLOCKS / L::BLOCKS {
+            // The last byte alone counts: behind 255 it begins again in the same group.
+            let last_byte = lanes.xor(counters, lanes.groups(counters));
+            let entry = two_rounds(lanes, schedule, lanes.xor(base, last_byte));
+            // SAFETY: `position` stays within the entries.
+            unsafe {
+                let at = entries
+                    .as_mut_ptr()
+                    .cast::<u8>()
+                    .add(position::<L>(register));
+                lanes.write(at, entry, L::BLOCKS);
+            }
+            counters = lanes.advance(counters);
+        }
+        Self {
+            // SAFETY: the loop has written every entry.
+            entries: unsafe { entries.assume_init() },
+            counter,
+        }
+    }
+
+    /// Whether `blocks` blocks, at least one, from `counter` on can share a table.
+    pub(super) fn spans(counter: u128, blocks: usize) -> bool {
+        (counter + (blocks as u128 - 1)) >> 40 == counter >> 40
+    }
+
+    /// Blocks from `counter` to the next one where a register of the table begins; `None` where the table isn't valid for all of
+    /// `blocks` blocks.
+    pub(super) fn alignment<L: Lanes>(&self, counter: u128, blocks: usize) -> Option<usize> {
+        let valid = Self::spans(counter, blocks) && counter >> 40 == self.counter >> 40;
+        let ahead = self.counter.wrapping_sub(counter) % L::BLOCKS as u128;
+        valid.then_some(ahead as usize)
+    }
+
+    /// The contribution of register `register` of a group, counted modulo their number.
+    #[inline(always)]
+    pub(super) fn entry<L: Lanes>(&self, lanes: L, register: usize) -> L::Vector {
+        let entries = self.entries.as_ptr().cast::<u8>();
+        // SAFETY: `position` stays within the entries.
+        unsafe { lanes.read(entries.add(position::<L>(register)), L::BLOCKS) }
+    }
+
+    /// What is missing in the entries for the groups of `counters`.
+    #[inline(always)]
+    pub(super) fn correction<L: Lanes, const KEYS: usize>(
+        &self,
+        lanes: L,
+        schedule: &Schedule<KEYS>,
+        counters: L::Vector,
+    ) -> L::Vector {
+        let base = lanes.groups(lanes.counters(self.counter & !0xff));
+        lanes.xor(
+            two_rounds(lanes, schedule, base),
+            two_rounds(lanes, schedule, lanes.groups(counters)),
+        )
+    }
+
+    /// The register of a group that begins with `counter`, which is aligned as [`Table::alignment`] says.
+    pub(super) fn register<L: Lanes>(counter: u128) -> usize {
+        let last_byte = (counter & 0xff) as usize;
+        last_byte / L::BLOCKS
+    }
+
+    /// Registers in a group.
+    pub(super) const fn registers<L: Lanes>() -> usize {
+        BLOCKS / L::BLOCKS
+    }
+}
+
+/// The offset in bytes of a register's entry. Below the size of the entries, whatever `register` is.
+#[inline(always)]
+const fn position<L: Lanes>(register: usize) -> usize {
+    let registers = BLOCKS / L::BLOCKS;
+    (registers - 1 - register % registers) * L::BLOCKS * 16
+}
+
+#[inline(always)]
+fn two_rounds<L: Lanes, const KEYS: usize>(
+    lanes: L,
+    schedule: &Schedule<KEYS>,
+    counters: L::Vector,
+) -> L::Vector {
+    let [first, second, third, ..] = schedule.keys().as_slice() else {
+        return counters;
+    };
+    let state = lanes.xor(lanes.big_endian(counters), lanes.load(first));
+    lanes.round(lanes.round(state, lanes.load(second)), lanes.load(third))
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.entries = [[0; 16]; BLOCKS];
+        optimization_barrier(self);
+    }
+}
