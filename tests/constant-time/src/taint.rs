@@ -15,19 +15,20 @@ pub const MAKE_UNDEFINED: u64 = 0x4d43_0001;
 /// Memcheck's request to take bytes for defined.
 pub const MAKE_DEFINED: u64 = 0x4d43_0002;
 
-/// From here on, nothing that these bytes flow into may decide a branch or an address.
-pub fn secret(bytes: &[u8]) {
+/// From here on, nothing that these bytes flow into may decide a branch or an address. They don't change; that they are borrowed as if
+/// they did keeps the compiler from going on with what it knows of them.
+pub fn secret(bytes: &mut [u8]) {
     request(MAKE_UNDEFINED, bytes);
 }
 
 /// These bytes may be known: a ciphertext, a tag, the result of a comparison.
-pub fn public(bytes: &[u8]) {
+pub fn public(bytes: &mut [u8]) {
     request(MAKE_DEFINED, bytes);
 }
 
 #[cfg(target_arch = "x86_64")]
-fn request(code: u64, bytes: &[u8]) {
-    let request = [code, bytes.as_ptr() as u64, bytes.len() as u64, 0, 0, 0];
+fn request(code: u64, bytes: &mut [u8]) {
+    let request = [code, bytes.as_mut_ptr() as u64, bytes.len() as u64, 0, 0, 0];
     // SAFETY: the rotations add up to 128 bits and the exchange has one operand, so no register changes but the flags; under valgrind
     // rdx takes a result, and is declared to. The memory that the request names is only marked, never written.
     unsafe {
@@ -45,4 +46,4 @@ fn request(code: u64, bytes: &[u8]) {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn request(_: u64, _: &[u8]) {}
+fn request(_: u64, _: &mut [u8]) {}

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::{fs, io};
 
-use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter};
+use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 /// The functions of an executable file.
@@ -32,9 +32,15 @@ impl Functions {
         let bytes = fs::read(path)?;
         let file = object::File::parse(&*bytes).map_err(io::Error::other)?;
         let mut functions = Vec::new();
-        for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0) {
-            let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
-            let code = section.and_then(|section| section.data_range(symbol.address(), symbol.size()).ok()?);
+        for symbol in file
+            .symbols()
+            .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0)
+        {
+            let section = symbol
+                .section_index()
+                .and_then(|index| file.section_by_index(index).ok());
+            let code = section
+                .and_then(|section| section.data_range(symbol.address(), symbol.size()).ok()?);
             let (Some(code), Ok(name)) = (code, symbol.name()) else {
                 continue;
             };
@@ -53,24 +59,37 @@ impl Functions {
 
     /// Those whose name contains `part`.
     pub fn named<'a>(&'a self, part: &'a str) -> impl Iterator<Item = &'a Function> {
-        self.functions.iter().filter(move |function| function.name.contains(part))
+        self.functions
+            .iter()
+            .filter(move |function| function.name.contains(part))
     }
 
-    /// The instruction at `address` and where it stands, as a person reads it.
+    /// The function that has `address`, as a person reads it.
     pub fn place(&self, address: u64) -> String {
-        let Some(function) = self.functions.iter().find(|function| function.range.contains(&address)) else {
-            return format!("{address:#x}, outside of the program's own functions");
-        };
-        let instruction = function.instructions.iter().find(|instruction| instruction.ip() == address);
-        let text = instruction.map_or_else(|| "?".to_owned(), text);
-        format!("{address:#x} in {}: {text}", function.name)
+        let function = self
+            .functions
+            .iter()
+            .find(|function| function.range.contains(&address));
+        let name = function.map_or("outside of the program's own functions", |function| {
+            &function.name
+        });
+        format!("{address:#x} in {name}")
     }
 }
 
 impl Function {
-    /// Its instructions that are not among those that `ran`.
-    pub fn not_run<'a>(&'a self, ran: &'a HashSet<u64>) -> impl Iterator<Item = &'a Instruction> {
-        self.instructions.iter().filter(|instruction| !ran.contains(&instruction.ip()))
+    /// Its instructions that are not among those that `ran`, with their index; without those that only fill up space.
+    pub fn not_run<'a>(
+        &'a self,
+        ran: &'a HashSet<u64>,
+    ) -> impl Iterator<Item = (usize, &'a Instruction)> {
+        let is_padding = |instruction: &Instruction| {
+            matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3)
+        };
+        let instructions = self.instructions.iter().enumerate();
+        instructions.filter(move |(_, instruction)| {
+            !ran.contains(&instruction.ip()) && !is_padding(instruction)
+        })
     }
 }
 

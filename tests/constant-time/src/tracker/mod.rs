@@ -4,6 +4,7 @@
 //! one that the processor uses, so nothing has to be guessed about aliases; every instruction that runs is looked at, in every
 //! library. What did not run was not looked at: [`Functions`] says what that is.
 
+mod escape;
 mod functions;
 mod shadow;
 
@@ -20,7 +21,8 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::taint::{MAKE_DEFINED, MAKE_UNDEFINED};
-pub use functions::Functions;
+pub use escape::{can_escape, is_jump_table};
+pub use functions::{Functions, text};
 pub use shadow::{Leak, Shadow};
 
 /// What was seen of one run.
@@ -31,7 +33,7 @@ pub struct Observed {
     /// How many bytes were marked secret.
     pub marked: u64,
     /// By the address of the instruction, as the file has it.
-    pub leaks: BTreeMap<u64, Leak>,
+    pub leaks: BTreeMap<u64, (Leak, Instruction)>,
     /// The addresses of all instructions that ran, as the file has them.
     pub ran: HashSet<u64>,
     /// Its exit status.
@@ -43,7 +45,10 @@ pub struct Observed {
 /// # Errors
 /// Those of the system: tracing may be forbidden, in a container for example.
 pub fn watch(mut command: Command) -> io::Result<Observed> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let pid = Pid::from_raw(child.id().try_into().map_err(io::Error::other)?);
     let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
     output.read_line(&mut String::new())?;
@@ -105,7 +110,8 @@ impl Watched {
             None => {
                 let mut bytes = [0; 15];
                 let read = self.memory.read_at(&mut bytes, at)?;
-                let instruction = Decoder::with_ip(64, &bytes[..read], at, DecoderOptions::NONE).decode();
+                let instruction =
+                    Decoder::with_ip(64, &bytes[..read], at, DecoderOptions::NONE).decode();
                 self.decoded.insert(at, instruction);
                 instruction
             }
@@ -119,9 +125,11 @@ impl Watched {
         {
             return self.request(registers.rax);
         }
-        let step = self.shadow.step(&instruction, |register| value(registers, register));
+        let step = self
+            .shadow
+            .step(&instruction, |register| value(registers, register));
         if let Err(leak) = step {
-            self.observed.leaks.insert(in_file, leak);
+            self.observed.leaks.insert(in_file, (leak, instruction));
         }
         Ok(())
     }
@@ -129,7 +137,8 @@ impl Watched {
     fn request(&mut self, at: u64) -> io::Result<()> {
         let mut words = [0; 24];
         self.memory.read_exact_at(&mut words, at)?;
-        let [code, address, len] = [0, 8, 16].map(|from| u64::from_le_bytes(*words[from..].first_chunk().expect("8 bytes")));
+        let [code, address, len] = [0, 8, 16]
+            .map(|from| u64::from_le_bytes(*words[from..].first_chunk().expect("8 bytes")));
         match code {
             MAKE_UNDEFINED => {
                 self.observed.marked += len;
@@ -165,5 +174,170 @@ fn value(registers: &user_regs_struct, register: Register) -> u64 {
         // Segments without a base; what is relative to RIP is decoded as an address of its own.
         _ => 0,
     };
-    if register.size() == 4 { u64::from(whole as u32) } else { whole }
+    if register.size() == 4 {
+        u64::from(whole as u32)
+    } else {
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iced_x86::IcedError;
+    use iced_x86::code_asm::*;
+
+    use super::*;
+
+    /// The one instruction that `assemble` writes.
+    pub(super) fn assembled(
+        assemble: impl Fn(&mut CodeAssembler) -> Result<(), IcedError>,
+    ) -> Instruction {
+        let mut assembler = CodeAssembler::new(64).unwrap();
+        assemble(&mut assembler).unwrap();
+        let bytes = assembler.assemble(0x1000).unwrap();
+        Decoder::with_ip(64, &bytes, 0x1000, DecoderOptions::NONE).decode()
+    }
+
+    /// Every register holds 0x5000, where 16 bytes are secret. What the last of the instructions shows; none before it shows anything.
+    fn shown(code: &[&dyn Fn(&mut CodeAssembler) -> Result<(), IcedError>]) -> Option<Leak> {
+        let value = |register: Register| {
+            if register.is_segment_register() {
+                0
+            } else {
+                0x5000
+            }
+        };
+        let mut shadow = Shadow::default();
+        shadow.mark(0x5000, 16, true);
+        let (last, before) = code.split_last().unwrap();
+        for assemble in before {
+            assert_eq!(shadow.step(&assembled(assemble), value), Ok(()));
+        }
+        shadow.step(&assembled(last), value).err()
+    }
+
+    #[test]
+    fn a_secret_shows_in_addresses_branches_and_durations() {
+        let load: &dyn Fn(&mut CodeAssembler) -> _ = &|a| a.vmovdqu(xmm1, xmmword_ptr(rdi));
+        assert_eq!(shown(&[load, &|a| a.vmovdqu(xmmword_ptr(rsi), xmm1)]), None);
+        assert_eq!(
+            shown(&[load, &|a| a.vpgatherdd(zmm0.k1(), ptr(rax + zmm1 * 4))]),
+            Some(Leak::Address)
+        );
+        assert_eq!(
+            shown(&[load, &|a| a.vmovq(rax, xmm1), &|a| a
+                .mov(rcx, ptr(rdi + rax))]),
+            Some(Leak::Address)
+        );
+        assert_eq!(
+            shown(&[load, &|a| a.vpextrb(eax, xmm1, 3), &|a| a
+                .prefetcht0(ptr(rax))]),
+            Some(Leak::Address)
+        );
+        assert_eq!(
+            shown(&[load, &|a| a.vptest(xmm1, xmm1), &|a| a.je(0x2000)]),
+            Some(Leak::Branch)
+        );
+        let compare: &dyn Fn(&mut CodeAssembler) -> _ = &|a| a.vpcmpeqb(k1, zmm1, zmm2);
+        assert_eq!(
+            shown(&[load, compare, &|a| a.kortestw(k1, k1), &|a| a.je(0x2000)]),
+            Some(Leak::Branch)
+        );
+        assert_eq!(
+            shown(&[load, compare, &|a| a.vmovdqu8(zmm3.k1().z(), ptr(rsi))]),
+            Some(Leak::Address)
+        );
+        assert_eq!(
+            shown(&[&|a| a.movzx(eax, byte_ptr(rdi)), &|a| a.div(rcx)]),
+            Some(Leak::Duration)
+        );
+        assert_eq!(
+            shown(&[&|a| a.mov(rax, ptr(rdi)), &|a| a.call(rax)]),
+            Some(Leak::Branch)
+        );
+        assert_eq!(
+            shown(&[&|a| a.mov(rcx, ptr(rdi)), &|a| a.rep().movsb()]),
+            Some(Leak::Address)
+        );
+        assert_eq!(shown(&[&|a| a.fxsave(ptr(rdi))]), Some(Leak::Unknown));
+    }
+
+    #[test]
+    fn a_secret_stays_one_through_arithmetic_spills_and_conditional_moves() {
+        let load: &dyn Fn(&mut CodeAssembler) -> _ = &|a| a.mov(rax, ptr(rdi));
+        let lookup: &dyn Fn(&mut CodeAssembler) -> _ = &|a| a.mov(rdx, ptr(rcx));
+        assert_eq!(
+            shown(&[
+                load,
+                &|a| a.push(rax),
+                &|a| a.mov(rcx, ptr(rsp - 8)),
+                lookup
+            ]),
+            Some(Leak::Address)
+        );
+        assert_eq!(
+            shown(&[load, &|a| a.lea(ecx, ptr(rax * 4 + 7)), lookup]),
+            Some(Leak::Address)
+        );
+        assert_eq!(
+            shown(&[load, &|a| a.test(al, 1), &|a| a.cmovne(rcx, rsi), lookup]),
+            Some(Leak::Address)
+        );
+        assert_eq!(
+            shown(&[load, &|a| a.mov(cl, ah), lookup]),
+            Some(Leak::Address)
+        );
+        // A shift by nothing leaves the flags of the test.
+        assert_eq!(
+            shown(&[load, &|a| a.test(rax, rax), &|a| a.shl(rsi, cl), &|a| a
+                .je(0x2000)]),
+            Some(Leak::Branch)
+        );
+    }
+
+    #[test]
+    fn what_replaces_a_secret_or_stands_beside_it_is_public() {
+        let load: &dyn Fn(&mut CodeAssembler) -> _ = &|a| a.vmovdqu(ymm1, ymmword_ptr(rdi));
+        let lookup: &dyn Fn(&mut CodeAssembler) -> _ = &|a| a.mov(rdx, ptr(rcx));
+        assert_eq!(
+            shown(&[&|a| a.mov(rcx, ptr(rdi)), &|a| a.mov(ecx, 5), lookup]),
+            None
+        );
+        assert_eq!(
+            shown(&[&|a| a.mov(rcx, ptr(rdi)), &|a| a.xor(ecx, ecx), lookup]),
+            None
+        );
+        // Of 32 copied bytes, the first 16 are secret.
+        assert_eq!(
+            shown(&[
+                load,
+                &|a| a.vmovdqu(ptr(rsi + 64), ymm1),
+                &|a| a.mov(rcx, ptr(rsi + 80)),
+                lookup
+            ]),
+            None
+        );
+        assert_eq!(
+            shown(&[
+                load,
+                &|a| a.vmovdqu(ptr(rsi + 64), ymm1),
+                &|a| a.mov(rcx, ptr(rsi + 72)),
+                lookup
+            ]),
+            Some(Leak::Address)
+        );
+        assert_eq!(
+            shown(&[
+                load,
+                &|a| a.vpxor(xmm1, xmm1, xmm1),
+                &|a| a.vmovq(rcx, xmm1),
+                lookup
+            ]),
+            None
+        );
+        assert_eq!(
+            shown(&[&|a| a.mov(rax, ptr(rdi)), &|a| a.pop(rcx), &|a| a.ret()]),
+            Some(Leak::Branch)
+        );
+    }
 }

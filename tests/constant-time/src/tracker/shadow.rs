@@ -71,108 +71,127 @@ impl Shadow {
     }
 
     /// Follows `instruction`, which is about to run. `value` gives the registers, and the bases of segments.
-    pub fn step(&mut self, instruction: &Instruction, value: impl Fn(Register) -> u64) -> Result<(), Leak> {
+    ///
+    /// # Errors
+    /// How the instruction shows a secret; what it writes is then not followed.
+    pub fn step(
+        &mut self,
+        instruction: &Instruction,
+        value: impl Fn(Register) -> u64,
+    ) -> Result<(), Leak> {
+        match instruction.mnemonic() {
+            Mnemonic::Syscall => {
+                for register in [Register::RAX, Register::RCX, Register::R11] {
+                    self.registers[register as usize] = 0;
+                }
+                return Ok(());
+            }
+            // The upper halves of registers are cleared; the lower ones keep what they hold.
+            Mnemonic::Vzeroupper => return Ok(()),
+            _ if instruction.is_save_restore_instruction() => return Err(Leak::Unknown),
+            _ => {}
+        }
         let info = self.factory.info(instruction).clone();
         let memory = info.used_memory();
-        if instruction.is_save_restore_instruction() || memory.iter().any(|used| is_unsized(used)) {
-            return Err(Leak::Unknown);
+        let registers = info.used_registers().iter();
+        let registers = || {
+            registers
+                .clone()
+                .filter(|used| carries_data(instruction, used.register()))
+        };
+        let is_repeated = instruction.is_string_instruction()
+            && (instruction.has_rep_prefix() || instruction.has_repne_prefix());
+        // Of a repeated instruction, the processor stops after each time.
+        let len = |used: &UsedMemory| match used.memory_size().size() {
+            0 if is_repeated => instruction.memory_size().size(),
+            len => len,
+        };
+        let place = |used: &UsedMemory| {
+            let address = used.virtual_address(0, |register, _, _| Some(value(register)));
+            address
+                .filter(|_| (1..=64).contains(&len(used)))
+                .ok_or(Leak::Unknown)
+        };
+
+        // What is prefetched is not accessed, and still shows in the cache.
+        let operand = match instruction.mnemonic() {
+            Mnemonic::Lea | Mnemonic::Nop => 0,
+            _ => self.of(instruction.memory_base()) | self.of(instruction.memory_index()),
+        };
+        let is_secret_place = |used: &UsedMemory| self.of(used.base()) | self.of(used.index()) != 0;
+        if operand != 0
+            || memory.iter().any(is_secret_place)
+            || !memory.is_empty() && self.of(mask(instruction)) != 0
+            || is_repeated && self.of(Register::RCX) != 0
+        {
+            return Err(Leak::Address);
         }
-        if instruction.mnemonic() == Mnemonic::Syscall {
-            for register in [Register::RAX, Register::RCX, Register::R11] {
-                self.registers[register as usize] = 0;
-            }
+        if is_repeated && value(Register::RCX) == 0 {
             return Ok(());
         }
-        // It clears the upper halves of registers, whose lower ones keep what they hold.
-        if instruction.mnemonic() == Mnemonic::Vzeroupper {
-            return Ok(());
-        }
-        let leak = self.leak(instruction, memory);
 
-        let address = |used: &UsedMemory| used.virtual_address(0, |register, _, _| Some(value(register)));
-        let located = |used: &UsedMemory| (address(used).unwrap_or_default(), used.memory_size().size());
-        let registers = || info.used_registers().iter().filter(|used| carries_data(instruction, used.register()));
-
-        let mut read = self.flags & instruction.rflags_read() != 0;
-        // Of a copy: what its one source holds.
         let mut source = 0;
         for used in registers().filter(|used| reads(used.access())) {
             source |= self.of(used.register());
         }
         for used in memory.iter().filter(|used| reads(used.access())) {
-            let (address, len) = located(used);
-            source |= (0..len as u64).fold(0, |bytes, i| {
-                bytes | u64::from(self.memory.contains(&address.wrapping_add(i))) << i
-            });
+            let at = place(used)?;
+            let bytes =
+                (0..len(used)).filter(|i| self.memory.contains(&at.wrapping_add(*i as u64)));
+            source |= bytes.fold(0, |bytes, i| bytes | 1 << i);
         }
-        read |= source != 0;
-        let copied = is_copy(instruction);
-        let written = |len: usize| match (copied, read) {
-            (true, _) => source & all(len),
-            (false, true) => all(len),
-            (false, false) => 0,
-        };
+        let is_secret = source != 0 || self.flags & instruction.rflags_read() != 0;
+        use FlowControl::{ConditionalBranch, IndirectBranch, IndirectCall, Return};
+        match instruction.flow_control() {
+            ConditionalBranch | IndirectBranch | IndirectCall | Return if is_secret => {
+                return Err(Leak::Branch);
+            }
+            _ if is_secret && is_repeated && instruction.rflags_modified() != 0 => {
+                return Err(Leak::Branch);
+            }
+            _ if is_secret && matches!(instruction.mnemonic(), Mnemonic::Div | Mnemonic::Idiv) => {
+                return Err(Leak::Duration);
+            }
+            _ => {}
+        }
 
+        let written = |len: usize| match is_secret {
+            _ if is_copy(instruction) => source & all(len),
+            true => all(len),
+            false => 0,
+        };
         for used in registers().filter(|used| writes(used.access())) {
-            let register = used.register();
-            let bytes = written(register.size()) << high(register);
-            let kept = if is_conditional(used.access()) { !0 } else { !(all(register.size()) << high(register)) };
+            let (register, whole) = (used.register(), all(used.register().size()));
+            let kept = if is_conditional(used.access()) {
+                !0
+            } else {
+                !(whole << high(register))
+            };
             let shadow = &mut self.registers[register.full_register() as usize];
-            *shadow = *shadow & kept | bytes;
+            *shadow = *shadow & kept | written(register.size()) << high(register);
         }
         for used in memory.iter().filter(|used| writes(used.access())) {
-            let (address, len) = located(used);
-            let bytes = written(len);
-            for i in 0..len as u64 {
-                match (bytes >> i & 1 == 1, is_conditional(used.access())) {
-                    (true, _) => drop(self.memory.insert(address.wrapping_add(i))),
-                    (false, false) => drop(self.memory.remove(&address.wrapping_add(i))),
-                    (false, true) => {}
+            let (at, bytes) = (place(used)?, written(len(used)));
+            let kept = is_conditional(used.access()) && !is_repeated;
+            for i in 0..len(used) {
+                let byte = at.wrapping_add(i as u64);
+                if bytes >> i & 1 == 1 {
+                    self.memory.insert(byte);
+                } else if !kept {
+                    self.memory.remove(&byte);
                 }
             }
         }
         let modified = instruction.rflags_modified();
-        if read {
+        if is_secret {
             self.flags |= modified & !(instruction.rflags_cleared() | instruction.rflags_set());
         } else if !is_shift(instruction) {
             self.flags &= !modified;
         }
-        leak.map_or(Ok(()), Err)
+        Ok(())
     }
 
-    /// Before anything is written: whether the instruction shows a secret.
-    fn leak(&mut self, instruction: &Instruction, memory: &[UsedMemory]) -> Option<Leak> {
-        let is_secret = |register: Register| register != Register::None && self.of(register) != 0;
-        let flags = self.flags & instruction.rflags_read() != 0;
-        if memory.iter().any(|used| is_secret(used.base()) || is_secret(used.index())) {
-            return Some(Leak::Address);
-        }
-        let masked = !memory.is_empty() && is_secret(instruction.op_mask());
-        let masked_by_vector = matches!(
-            instruction.mnemonic(),
-            Mnemonic::Vmaskmovps | Mnemonic::Vmaskmovpd | Mnemonic::Vpmaskmovd | Mnemonic::Vpmaskmovq | Mnemonic::Maskmovdqu
-        ) && is_secret(instruction.op1_register());
-        let repeated = instruction.is_string_instruction()
-            && (instruction.has_rep_prefix() || instruction.has_repne_prefix())
-            && (is_secret(Register::RCX) || flags);
-        if masked || masked_by_vector || repeated {
-            return Some(Leak::Address);
-        }
-        let info = self.factory.info(instruction);
-        let operand = |register: Register| self.registers[register.full_register() as usize] != 0;
-        let read = info.used_registers().iter().any(|used| {
-            reads(used.access()) && carries_data(instruction, used.register()) && operand(used.register())
-        });
-        match instruction.flow_control() {
-            FlowControl::ConditionalBranch => (flags || read).then_some(Leak::Branch),
-            // Through memory, its address has been looked at, and what it holds is looked at by what follows: code is never secret.
-            FlowControl::IndirectBranch | FlowControl::IndirectCall => read.then_some(Leak::Branch),
-            _ => matches!(instruction.mnemonic(), Mnemonic::Div | Mnemonic::Idiv)
-                .then_some(Leak::Duration)
-                .filter(|_| read),
-        }
-    }
-
+    /// Of the bytes of `register`; nothing of no register.
     fn of(&self, register: Register) -> Bytes {
         let bytes = self.registers[register.full_register() as usize];
         bytes >> high(register) & all(register.size())
@@ -185,7 +204,10 @@ fn all(len: usize) -> Bytes {
 
 /// AH to BH begin at byte 1.
 fn high(register: Register) -> u32 {
-    u32::from(matches!(register, Register::AH | Register::BH | Register::CH | Register::DH))
+    u32::from(matches!(
+        register,
+        Register::AH | Register::BH | Register::CH | Register::DH
+    ))
 }
 
 fn reads(access: OpAccess) -> bool {
@@ -202,10 +224,6 @@ fn is_conditional(access: OpAccess) -> bool {
     matches!(access, OpAccess::CondWrite | OpAccess::ReadCondWrite)
 }
 
-fn is_unsized(used: &UsedMemory) -> bool {
-    (reads(used.access()) || writes(used.access())) && !(1..=64).contains(&used.memory_size().size())
-}
-
 /// The stack pointer, and the pointers and the count of a string instruction, change by what they are, not by the data.
 fn carries_data(instruction: &Instruction, register: Register) -> bool {
     use Register::{RCX, RDI, RSI, RSP};
@@ -220,14 +238,54 @@ fn is_shift(instruction: &Instruction) -> bool {
     [Rcl, Rcr, Rol, Ror, Sar, Shl, Shld, Shr, Shrd].contains(&instruction.mnemonic())
 }
 
+/// The register that says which elements of memory it accesses; no register where it accesses all.
+fn mask(instruction: &Instruction) -> Register {
+    use Mnemonic::{
+        Maskmovdqu, Maskmovq, Vmaskmovdqu, Vmaskmovpd, Vmaskmovps, Vpmaskmovd, Vpmaskmovq,
+    };
+    match instruction.mnemonic() {
+        Vmaskmovps | Vmaskmovpd | Vpmaskmovd | Vpmaskmovq => instruction.op1_register(),
+        Maskmovq | Maskmovdqu | Vmaskmovdqu => instruction.op2_register(),
+        _ => instruction.op_mask(),
+    }
+}
+
 /// Whether byte i of what it writes is byte i of what it reads.
 fn is_copy(instruction: &Instruction) -> bool {
     use Mnemonic::*;
     instruction.op_mask() == Register::None
         && matches!(
             instruction.mnemonic(),
-            Mov | Movd | Movq | Movaps | Movups | Movapd | Movupd | Movdqa | Movdqu | Lddqu | Push | Pop | Movsb | Movsw | Movsq
-                | Movntdq | Vmovd | Vmovq | Vmovaps | Vmovups | Vmovapd | Vmovupd | Vmovdqa | Vmovdqu | Vlddqu | Vmovdqa32
-                | Vmovdqa64 | Vmovdqu8 | Vmovdqu16 | Vmovdqu32 | Vmovdqu64 | Vmovntdq
+            Mov | Movd
+                | Movq
+                | Movaps
+                | Movups
+                | Movapd
+                | Movupd
+                | Movdqa
+                | Movdqu
+                | Lddqu
+                | Push
+                | Pop
+                | Movsb
+                | Movsw
+                | Movsq
+                | Movntdq
+                | Vmovd
+                | Vmovq
+                | Vmovaps
+                | Vmovups
+                | Vmovapd
+                | Vmovupd
+                | Vmovdqa
+                | Vmovdqu
+                | Vlddqu
+                | Vmovdqa32
+                | Vmovdqa64
+                | Vmovdqu8
+                | Vmovdqu16
+                | Vmovdqu32
+                | Vmovdqu64
+                | Vmovntdq
         )
 }
