@@ -1,8 +1,10 @@
 //! The joint between Stillkey and the code that runs ciphers: faster kernels plug in here, and nowhere else.
 
 mod blocks;
+mod gcm;
 mod portable;
 pub mod schedule;
+mod sm4;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -10,6 +12,7 @@ use alloc::sync::Arc;
 use inout::InOutBuf;
 
 pub use blocks::{BLOCK_LEN, Block, Blockwise, CtrBlocks};
+pub use gcm::CtrGcm;
 pub use portable::Portable;
 
 use crate::error::{Error, Misuse};
@@ -122,6 +125,19 @@ impl AeadKey {
     /// Its bytes, [`Aead::key_len`] long.
     pub fn secret(&self) -> &SecretBytes {
         &self.bytes
+    }
+
+    /// A copy of it for the counter mode inside of its [`Aead`]: what [`CtrGcm`] needs a kernel for.
+    #[expect(
+        clippy::expect_used,
+        reason = "the key has its cipher's length by construction"
+    )]
+    pub fn ctr_key(&self) -> DataKey {
+        let cipher = match self.aead {
+            Aead::Aes256Gcm => Cipher::Aes256,
+            Aead::Sm4Gcm => Cipher::Sm4,
+        };
+        DataKey::new(cipher, self.bytes.duplicate()).expect("the key has its cipher's length")
     }
 }
 

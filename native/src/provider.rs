@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use stillkey_core::cipher::{CipherProvider, CtrKernel, Portable};
+use stillkey_core::cipher::{
+    Aead, AeadKernel, AeadKey, CipherProvider, CtrGcm, CtrKernel, Portable,
+};
 use stillkey_core::{Cipher, DataKey};
 
 use crate::cpu::Features;
@@ -52,6 +54,13 @@ impl CipherProvider for Native {
         self.kernel(key.cipher())
             .ctr(self.features, key)
             .unwrap_or_else(|| Portable.ctr(key))
+    }
+
+    fn aead(&self, key: &AeadKey) -> Box<dyn AeadKernel> {
+        match key.aead() {
+            Aead::Sm4Gcm => Box::new(CtrGcm::new(self.ctr(&key.ctr_key()))),
+            _ => Portable.aead(key),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
-//! The provider that runs everywhere, made of RustCrypto's `aes`, `sm4`, `ctr` and `aes-gcm`.
+//! The provider that runs everywhere: RustCrypto's `aes` in its `ctr` and `aes-gcm`, and the SM4 of this crate.
 //!
-//! RustCrypto's AES is constant-time on every processor (hardware instructions or bitslicing). Its SM4 looks its S-box up in
-//! a table, so the time of SM4 can depend on key and data through the cache.
+//! All of it is constant-time on every processor: RustCrypto's AES by hardware instructions or bitslicing, SM4 by bitslicing.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -12,9 +11,9 @@ use aes_gcm::aead::consts::U12;
 use aes_gcm::{AesGcm, KeyInit};
 use cipher::{BlockCipherEncrypt, BlockSizeUser, InnerIvInit, StreamCipher, consts::U16};
 use inout::InOutBuf;
-use sm4::Sm4;
 
-use super::{Aead, AeadError, AeadKernel, AeadKey, CipherProvider, CtrKernel};
+use super::sm4::Sm4;
+use super::{Aead, AeadError, AeadKernel, AeadKey, Blockwise, CipherProvider, CtrGcm, CtrKernel};
 use crate::iv::Iv;
 use crate::method::Cipher;
 use crate::secret::DataKey;
@@ -34,7 +33,7 @@ impl CipherProvider for Portable {
             Cipher::Aes128 => ctr_kernel::<Aes128>(bytes),
             Cipher::Aes192 => ctr_kernel::<Aes192>(bytes),
             Cipher::Aes256 => ctr_kernel::<Aes256>(bytes),
-            Cipher::Sm4 => ctr_kernel::<Sm4>(bytes),
+            Cipher::Sm4 => sm4_kernel(bytes),
         }
     }
 
@@ -42,7 +41,7 @@ impl CipherProvider for Portable {
         let bytes = key.secret().danger_bytes();
         match key.aead() {
             Aead::Aes256Gcm => Box::new(expand::<AesGcm<Aes256, U12>>(bytes)),
-            Aead::Sm4Gcm => Box::new(expand::<AesGcm<Sm4, U12>>(bytes)),
+            Aead::Sm4Gcm => Box::new(CtrGcm::new(sm4_kernel(bytes))),
         }
     }
 }
@@ -52,6 +51,15 @@ where
     C: KeyInit + BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Send + Sync + 'static,
 {
     Arc::new(Ctr(expand::<C>(key)))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "DataKey and AeadKey have their cipher's key length by construction"
+)]
+fn sm4_kernel(key: &[u8]) -> Arc<dyn CtrKernel> {
+    let key = key.try_into().expect("the key has its cipher's length");
+    Arc::new(Blockwise(Sm4::new(key)))
 }
 
 #[expect(
