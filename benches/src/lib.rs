@@ -1,29 +1,29 @@
-//! What the benches share: the buffers, the lengths, and the peers that the answers are compared with.
+//! How fast Stillkey is, beside its peers.
+//!
+//! - `cargo run -p stillkey-benches --release -- table` prints one table of ratios, `-- check` holds them against the [`bars`]; `--quick` takes
+//!   less than a minute. Both keep to one pinned thread, let all contenders take turns in one process, and quote each one's best round.
+//! - `cargo bench -p stillkey-benches` has criterion's benches, for following one change.
+//!
+//! Every answer is compared with an oracle before it is timed. Peers are [`peers::all`]: RustCrypto, the system's OpenSSL, AWS-LC,
+//! and, where they are installed (`tests/setup peers`), libgcrypt and Intel's Multi-Buffer Crypto for IPsec. The features of this crate
+//! leave peers out; what a bar misses then is reported as not measured, never as passed.
 
-use cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
-use stillkey_core::{Cipher, Iv};
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark that can't run should stop"
+)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
-/// Buffer lengths in bytes.
-pub const LENGTHS: [usize; 5] = [64, 1024, 4096, 16 << 10, 1 << 20];
-
-/// XORs the keystream at byte `offset` over `data` with RustCrypto's own types: the peer, and the oracle.
-pub fn rustcrypto(cipher: Cipher, key: &[u8], iv: &Iv, offset: u64, data: &mut [u8]) {
-    match cipher {
-        Cipher::Aes128 => run::<ctr::Ctr128BE<aes::Aes128>>(key, iv, offset, data),
-        Cipher::Aes192 => run::<ctr::Ctr128BE<aes::Aes192>>(key, iv, offset, data),
-        Cipher::Aes256 => run::<ctr::Ctr128BE<aes::Aes256>>(key, iv, offset, data),
-        Cipher::Sm4 => run::<ctr::Ctr128BE<sm4::Sm4>>(key, iv, offset, data),
-    }
-}
-
-#[expect(clippy::expect_used, reason = "a bench that can't run should stop")]
-fn run<C: KeyIvInit + StreamCipher + StreamCipherSeek>(
-    key: &[u8],
-    iv: &Iv,
-    offset: u64,
-    data: &mut [u8],
-) {
-    let mut cipher = C::new_from_slices(key, iv.as_bytes()).expect("key and IV fit");
-    cipher.seek(offset);
-    cipher.apply_keystream(data);
-}
+pub mod bars;
+pub mod check;
+pub mod ctr;
+mod ffi;
+pub mod machine;
+pub mod measure;
+pub mod peers;
+pub mod soft;
+pub mod table;
+pub mod task;
+mod text;

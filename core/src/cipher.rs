@@ -58,6 +58,35 @@ pub trait AeadKernel: Send + Sync {
         data: InOutBuf<'_, '_, u8>,
         tag: &[u8; 16],
     ) -> Result<(), AeadError>;
+
+    /// As [`AeadKernel::seal`], from one buffer into another: for kernels that have no pointers to give away, but a call for two slices.
+    ///
+    /// # Errors
+    /// As [`AeadKernel::seal`]; also when the lengths differ.
+    fn seal_to(
+        &self,
+        nonce: &[u8; 12],
+        plaintext: &[u8],
+        ciphertext: &mut [u8],
+    ) -> Result<[u8; 16], AeadError> {
+        let data = InOutBuf::new(plaintext, ciphertext).map_err(|_| AeadError)?;
+        self.seal(nonce, data)
+    }
+
+    /// As [`AeadKernel::open`], from one buffer into another.
+    ///
+    /// # Errors
+    /// As [`AeadKernel::open`]; also when the lengths differ.
+    fn open_to(
+        &self,
+        nonce: &[u8; 12],
+        ciphertext: &[u8],
+        plaintext: &mut [u8],
+        tag: &[u8; 16],
+    ) -> Result<(), AeadError> {
+        let data = InOutBuf::new(ciphertext, plaintext).map_err(|_| AeadError)?;
+        self.open(nonce, data, tag)
+    }
 }
 
 /// Authenticated encryption failed: a tag doesn't fit, or a message is too long.

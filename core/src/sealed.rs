@@ -8,6 +8,7 @@ mod chunks;
 mod header;
 mod keys;
 mod object;
+mod stretch;
 mod suite;
 #[cfg(test)]
 mod tests;
@@ -15,5 +16,6 @@ mod tests;
 pub use body::Body;
 pub use chunks::{Chunks, Layout};
 pub use header::{Header, Options, Recipient};
-pub use object::{Opener, Sealer, open, seal};
+pub use object::{Opener, Pushed, Sealer, open, seal};
+pub use stretch::{BadChunk, OneThread, Stretch, Workers};
 pub use suite::{Suite, SuiteBody};

@@ -13,8 +13,8 @@
 //! use std::fs::File;
 //! use std::io::Write;
 //! use stillkey::clock::unix_now;
-//! use stillkey::core::{Method, Portable, Reading};
-//! use stillkey::{Dictionaries, DictionaryWriter, EncryptedFile, EncryptedWriter, MasterKeySource, create_master_key_file};
+//! use stillkey::core::{Method, Reading};
+//! use stillkey::{Dictionaries, DictionaryWriter, EncryptedFile, EncryptedWriter, MasterKeySource, Native, create_master_key_file};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let place = tempfile::tempdir()?;
@@ -26,12 +26,12 @@
 //! let mut writer = DictionaryWriter::create(&data, &master_key, Method::Aes256Ctr, unix_now())?;
 //! let key = writer.new_file("greeting")?;
 //! let file = File::create_new(data.join("greeting"))?;
-//! EncryptedWriter::new(file, key.stream(&Portable)).write_all(b"Hello, encrypted world")?;
+//! EncryptedWriter::new(file, key.stream(&Native::detect())).write_all(b"Hello, encrypted world")?;
 //!
 //! // Read, while the writer still holds its lock.
 //! let dictionaries = Dictionaries::read(&data, &master_key, Reading::Strict)?;
 //! let key = dictionaries.file("greeting")?;
-//! let file = EncryptedFile::new(File::open(data.join("greeting"))?, key.stream(&Portable));
+//! let file = EncryptedFile::new(File::open(data.join("greeting"))?, key.stream(&Native::detect()));
 //! let mut word = [0; 9];
 //! file.read_exact_at(&mut word, 7)?;
 //! assert_eq!(&word, b"encrypted");
@@ -54,6 +54,8 @@ compile_error!(
     "stillkey makes files durable by syncing their directory, which it knows how to do on Unix only; stillkey-core builds everywhere"
 );
 
+#[cfg(feature = "aws-lc-rs")]
+mod aead;
 pub mod clock;
 #[cfg(feature = "config")]
 mod config;
@@ -65,6 +67,7 @@ mod fsops;
 mod install;
 pub mod kernel;
 mod master;
+pub mod parallel;
 mod provider;
 mod sealed;
 mod store;

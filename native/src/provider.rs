@@ -38,6 +38,16 @@ impl Native {
         Self { features }
     }
 
+    /// Name of what it would pick for authenticated encryption: for AES `aws-lc-rs` where that feature is on, for SM4 the kernel of its
+    /// counter mode.
+    pub fn aead_name(&self, aead: Aead) -> &'static str {
+        match aead {
+            Aead::Aes256Gcm if cfg!(feature = "aws-lc-rs") => "aws-lc-rs",
+            Aead::Sm4Gcm => self.name(Cipher::Sm4),
+            _ => "portable",
+        }
+    }
+
     fn kernel(&self, cipher: Cipher) -> &'static Kernel {
         Kernel::all()
             .find(|kernel| kernel.suits(self.features, cipher))
@@ -59,6 +69,8 @@ impl CipherProvider for Native {
     fn aead(&self, key: &AeadKey) -> Box<dyn AeadKernel> {
         match key.aead() {
             Aead::Sm4Gcm => Box::new(CtrGcm::new(self.ctr(&key.ctr_key()))),
+            #[cfg(feature = "aws-lc-rs")]
+            Aead::Aes256Gcm => crate::aead::aes_256_gcm(key).unwrap_or_else(|| Portable.aead(key)),
             _ => Portable.aead(key),
         }
     }
@@ -87,11 +99,29 @@ mod tests {
     }
 
     #[test]
-    fn without_any_feature_all_is_portable() {
+    fn without_any_feature_only_kernels_that_need_none_are_chosen() {
         let native = Native::with_features(Features::none());
-        assert_eq!(
-            Cipher::ALL.map(|cipher| native.name(cipher)),
-            ["portable"; 4]
-        );
+        for cipher in Cipher::ALL {
+            let kernel = native.kernel(cipher);
+            assert!(kernel.needs().is_empty(), "{kernel:?} {cipher:?}");
+        }
+        assert_eq!(native.name(Cipher::Aes256), "portable");
+    }
+
+    /// The gate knows its processors and names their kernels, so that none is passed over in silence.
+    #[test]
+    fn the_kernels_that_the_gate_expects_are_the_ones_that_run() {
+        let features = Features::detect();
+        let suits = |kernel: &&Kernel| {
+            Cipher::ALL
+                .iter()
+                .any(|cipher| kernel.suits(features, *cipher))
+        };
+        let kernels: Vec<_> = Kernel::all().filter(suits).map(Kernel::name).collect();
+        let kernels = kernels.join(",");
+        println!("kernels: {kernels}");
+        if let Ok(expected) = std::env::var("STILLKEY_EXPECT_KERNELS") {
+            assert_eq!(kernels, expected);
+        }
     }
 }

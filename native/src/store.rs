@@ -8,12 +8,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use stillkey_core::{MasterKey, Portable};
+use stillkey_core::MasterKey;
 use zeroize::Zeroizing;
 
 use crate::dictionaries::DictionaryWriter;
 use crate::error::Error;
 use crate::file::EncryptedWriter;
+use crate::provider::Native;
 use crate::{fsops, install};
 
 /// The ending of a file that is being written, and of one that is being replaced.
@@ -124,7 +125,7 @@ impl Store {
             .mode(0o600)
             .open(&new_path)
             .map_err(Error::io(&new_path, "create"))?;
-        let mut writer = EncryptedWriter::new(&file, key.stream(&Portable));
+        let mut writer = EncryptedWriter::new(&file, key.stream(&Native::detect()));
         let len = copy(content, &mut writer, &new_path)?;
         fsops::sync(&file, &new_path)?;
         fsops::sync_parent(&new_path)?;
@@ -330,7 +331,7 @@ mod tests {
 
     fn content(directory: &Path, name: &str) -> Option<Vec<u8>> {
         let dictionaries = Dictionaries::read(directory, &master_key(1), Reading::Strict).unwrap();
-        let stream = dictionaries.file(name).ok()?.stream(&Portable);
+        let stream = dictionaries.file(name).ok()?.stream(&Native::detect());
         let mut content = Vec::new();
         EncryptedReader::new(File::open(directory.join(name)).ok()?, stream)
             .read_to_end(&mut content)

@@ -222,7 +222,7 @@ struct Sm4Gcm {
     tag: String,
 }
 
-/// Chunks have no additional data, so the kernel can show the ciphertext; the tag is that of the type it is made of.
+/// Chunks have no additional data, so the kernel can show the ciphertext; for the tag RustCrypto's GCM stands in, which gives that of the RFC.
 #[test]
 fn sm4_in_gcm_agrees_with_rfc_8998() {
     let vectors = json::<Vec<Sm4Gcm>>("sm4/gcm.json");

@@ -1,6 +1,15 @@
-//! `stillkey-core` for WebAssembly hosts.
+//! `stillkey-core` for WebAssembly hosts: the core itself, and [`Simd`], which runs its ciphers on 128-bit vectors.
 //!
-//! Today this is the core re-exported and nothing more: it keeps the direction of dependencies (`wasm → core`) true and built. The JavaScript
-//! bindings, the npm package and the inspector page are not written yet.
+//! A WebAssembly module can't ask its host what it is able to do: a module with vector instructions either loads or doesn't. So whether
+//! there are any is settled at compile time, by the target feature `simd128`, and a package has to bring two modules.
+//!
+//! The JavaScript bindings, the npm package and the inspector page are not written yet.
 
+#[cfg(target_feature = "simd128")]
+mod kernel;
+mod provider;
+#[cfg(any(test, target_feature = "simd128"))]
+mod sbox;
+
+pub use provider::Simd;
 pub use stillkey_core::*;

@@ -17,7 +17,7 @@ use crate::iv::Iv;
 
 /// GCM made of any [`CtrKernel`] of a 128-bit block cipher, without additional data. Source: NIST SP 800-38D §7.
 ///
-/// Hashing runs on the processor's carry-less multiplication where there is one, and takes constant time everywhere.
+/// Hashing runs on the processor's carry-less multiplication where there is one, and on its plain one elsewhere.
 ///
 /// ```
 /// use stillkey_core::cipher::{AeadKernel, CipherProvider, CtrGcm, Portable};

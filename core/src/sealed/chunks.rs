@@ -8,8 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use inout::InOutBuf;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::cipher::AeadKernel;
 use crate::error::{Damage, Error, Finding, Misuse, Part};
@@ -98,13 +97,29 @@ impl Chunks {
     /// is empty only if it is the only one.
     ///
     /// # Errors
-    /// [`Misuse::ChunkLength`], [`Misuse::TooManyChunks`].
+    /// [`Misuse::ChunkLength`], [`Misuse::TooManyChunks`]; `out` is then as before.
     pub fn seal(
         &self,
         number: u64,
         last: bool,
         plaintext: &[u8],
         out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        appending(out, plaintext.len() + Self::OVERHEAD, |sealed| {
+            self.seal_to(number, last, plaintext, sealed)
+        })
+    }
+
+    /// As [`Chunks::seal`], into `sealed`, which is [`Chunks::OVERHEAD`] longer than `plaintext`. Nothing is copied or filled beforehand.
+    ///
+    /// # Errors
+    /// As [`Chunks::seal`]; [`Misuse::UnequalLengths`].
+    pub fn seal_to(
+        &self,
+        number: u64,
+        last: bool,
+        plaintext: &[u8],
+        sealed: &mut [u8],
     ) -> Result<(), Error> {
         let (len, whole) = (plaintext.len(), self.chunk_size);
         let fits = len == whole || last && len < whole && !is_empty_tail(number, len);
@@ -116,15 +131,19 @@ impl Chunks {
             .into());
         }
         let nonce = self.nonce(number, last)?;
-        let start = out.len();
-        out.resize(start + plaintext.len(), 0);
-        let sealed = InOutBuf::new(plaintext, out.get_mut(start..).unwrap_or_default())
-            .map_err(|_| Misuse::TooManyChunks)?;
-        let tag = self
+        let (source, destination) = (len + Self::OVERHEAD, sealed.len());
+        let unequal = Misuse::UnequalLengths {
+            source,
+            destination,
+        };
+        let (ciphertext, tag) = sealed
+            .split_last_chunk_mut::<TAG_LEN>()
+            .filter(|(ciphertext, _)| ciphertext.len() == len)
+            .ok_or(unequal)?;
+        *tag = self
             .kernel
-            .seal(&nonce, sealed)
+            .seal_to(&nonce, plaintext, ciphertext)
             .map_err(|_| Misuse::TooManyChunks)?;
-        out.extend_from_slice(&tag);
         Ok(())
     }
 
@@ -139,19 +158,36 @@ impl Chunks {
         sealed: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        if sealed
-            .len()
-            .checked_sub(TAG_LEN)
-            .is_none_or(|len| is_empty_tail(number, len))
-        {
+        let len = sealed.len().saturating_sub(Self::OVERHEAD);
+        appending(out, len, |plaintext| {
+            self.open_to(number, last, sealed, plaintext)
+        })
+    }
+
+    /// As [`Chunks::open`], into `plaintext`, which is [`Chunks::OVERHEAD`] shorter than `sealed`. On error, it holds zeros.
+    ///
+    /// # Errors
+    /// As [`Chunks::open`]; [`Misuse::UnequalLengths`].
+    pub fn open_to(
+        &self,
+        number: u64,
+        last: bool,
+        sealed: &[u8],
+        plaintext: &mut [u8],
+    ) -> Result<(), Error> {
+        let Some((ciphertext, tag)) = sealed
+            .split_last_chunk::<TAG_LEN>()
+            .filter(|(ciphertext, _)| !is_empty_tail(number, ciphertext.len()))
+        else {
+            plaintext.zeroize();
             return Err(self.damaged(number, Finding::Truncated));
-        }
-        match self.try_open(number, last, sealed, out)? {
+        };
+        match self.try_open(number, last, (ciphertext, tag), plaintext)? {
             true => Ok(()),
             false => {
                 // The same chunk under the other flag: where it opens, the object ends in the wrong place.
-                let mut unwanted = Zeroizing::new(Vec::with_capacity(sealed.len()));
-                let misplaced = self.try_open(number, !last, sealed, &mut unwanted)?;
+                let misplaced = self.try_open(number, !last, (ciphertext, tag), plaintext)?;
+                plaintext.zeroize();
                 Err(self.damaged(
                     number,
                     match (misplaced, last) {
@@ -164,34 +200,38 @@ impl Chunks {
         }
     }
 
+    /// Whether the chunk opens; `plaintext` holds zeros if it doesn't.
     fn try_open(
         &self,
         number: u64,
         last: bool,
-        sealed: &[u8],
-        out: &mut Vec<u8>,
+        (ciphertext, tag): (&[u8], &[u8; TAG_LEN]),
+        plaintext: &mut [u8],
     ) -> Result<bool, Error> {
-        let nonce = self.nonce(number, last)?;
-        let Some((ciphertext, tag)) = sealed.split_last_chunk::<TAG_LEN>() else {
-            return Err(self.damaged(number, Finding::Truncated));
-        };
-        if ciphertext.len() > self.chunk_size {
-            return Err(Misuse::ChunkLength {
+        let (source, destination) = (ciphertext.len(), plaintext.len());
+        let misuse = if source > self.chunk_size {
+            Some(Misuse::ChunkLength {
                 expected: self.sealed_chunk_size(),
-                found: sealed.len(),
-            }
-            .into());
+                found: source + Self::OVERHEAD,
+            })
+        } else {
+            (source != destination).then_some(Misuse::UnequalLengths {
+                source,
+                destination,
+            })
+        };
+        let opened = match misuse {
+            Some(misuse) => Err(misuse.into()),
+            None => self.nonce(number, last).map(|nonce| {
+                self.kernel
+                    .open_to(&nonce, ciphertext, plaintext, tag)
+                    .is_ok()
+            }),
+        };
+        if !matches!(opened, Ok(true)) {
+            plaintext.zeroize();
         }
-        let start = out.len();
-        out.resize(start + ciphertext.len(), 0);
-        let plaintext = out.get_mut(start..).unwrap_or_default();
-        let opened = InOutBuf::new(ciphertext, plaintext)
-            .is_ok_and(|data| self.kernel.open(&nonce, data, tag).is_ok());
-        if !opened {
-            out.get_mut(start..).unwrap_or_default().zeroize();
-            out.truncate(start);
-        }
-        Ok(opened)
+        opened
     }
 
     fn nonce(&self, number: u64, last: bool) -> Result<[u8; 12], Error> {
@@ -213,6 +253,21 @@ impl Chunks {
         }
         .into()
     }
+}
+
+/// Runs `work` on `len` bytes behind what `out` holds, and takes them away again if it fails.
+fn appending(
+    out: &mut Vec<u8>,
+    len: usize,
+    work: impl FnOnce(&mut [u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let start = out.len();
+    out.resize(start + len, 0);
+    let done = work(out.get_mut(start..).unwrap_or_default());
+    if done.is_err() {
+        out.truncate(start);
+    }
+    done
 }
 
 /// A chunk without plaintext behind others: it would give one plaintext two bodies, so there is none.

@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 
 use crate::cipher::{CipherProvider, Portable};
 use crate::context::EncryptionContext;
-use crate::error::Error;
+use crate::error::{Error, Misuse};
 use crate::master::MasterKey;
 use crate::sealed::body::Body;
-use crate::sealed::chunks::Chunks;
 use crate::sealed::header::{Header, Options};
+use crate::sealed::stretch::{Direction, OneThread, Stretch, Workers};
 
 /// Seals an object piece by piece. Its memory is one chunk, however long the object.
 ///
@@ -33,10 +33,20 @@ pub struct Sealer(Pieces);
 #[derive(Debug)]
 pub struct Opener(Pieces);
 
+/// What [`Sealer::push_to`] and [`Opener::push_to`] have done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Bytes that were taken in; those behind them have to be given again.
+    pub taken: usize,
+    /// Bytes that were written.
+    pub written: usize,
+}
+
 /// A body worked through from its start, with what doesn't yet fill a chunk.
 #[derive(Debug)]
 struct Pieces {
     body: Body,
+    direction: Direction,
     /// At most one whole chunk: whether it is the last is known only when more follows or the end is declared.
     pending: Zeroizing<Vec<u8>>,
     next_chunk: u64,
@@ -45,77 +55,157 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn new(body: Body, piece_len: impl Fn(&Chunks) -> usize) -> Self {
+    fn new(body: Body, direction: Direction) -> Self {
         let capacity = match &body {
             Body::Stream(_) => 0,
-            Body::Chunked(chunks) => piece_len(chunks),
+            Body::Chunked(chunks) => direction.chunk_lens(chunks).0,
         };
         Self {
             body,
+            direction,
             pending: Zeroizing::new(Vec::with_capacity(capacity)),
             next_chunk: 0,
             failed: None,
         }
     }
 
-    /// Takes bytes in and works on every chunk that more bytes follow.
-    fn push(
+    /// Bytes that come out when `len` more go in: those of the chunks that more bytes follow.
+    fn output_len(&self, len: usize) -> usize {
+        match &self.body {
+            Body::Stream(_) => len,
+            Body::Chunked(chunks) => {
+                let (from, to) = self.direction.chunk_lens(chunks);
+                (self.pending.len() + len).saturating_sub(1) / from * to
+            }
+        }
+    }
+
+    fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let start = out.len();
+            out.resize(start + self.output_len(bytes.len()), 0);
+            let room = out.get_mut(start..).unwrap_or_default();
+            let pushed = self.push_to(bytes, room, &OneThread);
+            out.truncate(start + pushed.as_ref().map_or(0, |pushed| pushed.written));
+            bytes = bytes.get(pushed?.taken..).unwrap_or_default();
+        }
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn push_to(
         &mut self,
         bytes: &[u8],
-        piece_len: impl Fn(&Chunks) -> usize,
-        work: impl Fn(&Chunks, u64, bool, &[u8], &mut Vec<u8>) -> Result<(), Error>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
+        out: &mut [u8],
+        workers: &dyn Workers,
+    ) -> Result<Pushed, Error> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let result = self.try_push(bytes, piece_len, work, out);
-        self.failed = result.clone().err();
-        result
-    }
-
-    fn try_push(
-        &mut self,
-        mut bytes: &[u8],
-        piece_len: impl Fn(&Chunks) -> usize,
-        work: impl Fn(&Chunks, u64, bool, &[u8], &mut Vec<u8>) -> Result<(), Error>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
-        match &mut self.body {
-            Body::Stream(stream) => {
-                let start = out.len();
-                out.resize(start + bytes.len(), 0);
-                stream.apply_to(bytes, out.get_mut(start..).unwrap_or_default())
-            }
+        let needed = match &self.body {
+            Body::Stream(_) => bytes.len().min(1),
             Body::Chunked(chunks) => {
-                let piece_len = piece_len(chunks);
-                while !bytes.is_empty() {
-                    if self.pending.len() == piece_len {
-                        work(chunks, self.next_chunk, false, &self.pending, out)?;
-                        self.next_chunk += 1;
-                        self.pending.clear();
-                    }
-                    let room = piece_len - self.pending.len();
-                    let (now, later) = bytes.split_at(room.min(bytes.len()));
-                    self.pending.extend_from_slice(now);
-                    bytes = later;
-                }
-                Ok(())
+                let one = self.direction.chunk_lens(chunks).1;
+                self.output_len(bytes.len()).min(one)
             }
+        };
+        if out.len() < needed {
+            return Err(Misuse::UnequalLengths {
+                source: needed,
+                destination: out.len(),
+            }
+            .into());
+        }
+        let (pushed, failed) = match self.body {
+            Body::Stream(_) => self.run_stream(bytes, out, workers),
+            Body::Chunked(_) => self.run_chunks(bytes, out, workers),
+        };
+        self.failed.clone_from(&failed);
+        match failed {
+            Some(error) if pushed.written == 0 => Err(error),
+            _ => Ok(pushed),
         }
     }
 
-    fn finish(
-        self,
-        work: impl Fn(&Chunks, u64, bool, &[u8], &mut Vec<u8>) -> Result<(), Error>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
+    fn run_stream(
+        &mut self,
+        bytes: &[u8],
+        out: &mut [u8],
+        workers: &dyn Workers,
+    ) -> (Pushed, Option<Error>) {
+        let Body::Stream(stream) = &mut self.body else {
+            return (Pushed::default(), None);
+        };
+        let len = bytes.len().min(out.len());
+        let (source, destination) = (bytes.get(..len), out.get_mut(..len));
+        let (source, destination) = (source.unwrap_or_default(), destination.unwrap_or_default());
+        match workers.stream(stream, source, destination) {
+            Ok(()) => {
+                stream.seek(stream.position() + len as u64);
+                let (taken, written) = (len, len);
+                (Pushed { taken, written }, None)
+            }
+            Err(error) => (Pushed::default(), Some(error)),
+        }
+    }
+
+    /// Works on the chunks that more bytes follow and that `out` has room for. What is left is taken in if it is no more than a chunk.
+    fn run_chunks(
+        &mut self,
+        bytes: &[u8],
+        out: &mut [u8],
+        workers: &dyn Workers,
+    ) -> (Pushed, Option<Error>) {
+        let possible = self.output_len(bytes.len());
+        let Body::Chunked(chunks) = &self.body else {
+            return (Pushed::default(), None);
+        };
+        let (from, to) = self.direction.chunk_lens(chunks);
+        let (possible, first) = (possible / to, self.next_chunk);
+        let count = possible.min(out.len() / to);
+        let (mut taken, written) = (0, count * to);
+        if count > 0 {
+            // To a whole chunk, if it has begun.
+            let missing = (from - self.pending.len()) % from;
+            let (head, behind) = bytes.split_at(missing);
+            self.pending.extend_from_slice(head);
+            let source_len = count * from - self.pending.len();
+            let stretch = Stretch {
+                chunks,
+                direction: self.direction,
+                first,
+                pending: &self.pending,
+                source: behind.get(..source_len).unwrap_or_default(),
+                destination: out.get_mut(..written).unwrap_or_default(),
+            };
+            if let Err(bad) = workers.chunks(stretch) {
+                let good = usize::try_from(bad.number.saturating_sub(first)).unwrap_or_default();
+                let (taken, written) = (bytes.len(), good * to);
+                return (Pushed { taken, written }, Some(bad.error));
+            }
+            self.pending.clear();
+            self.next_chunk += count as u64;
+            taken = missing + source_len;
+        }
+        if count == possible {
+            self.pending
+                .extend_from_slice(bytes.get(taken..).unwrap_or_default());
+            taken = bytes.len();
+        }
+        (Pushed { taken, written }, None)
+    }
+
+    fn finish(self, out: &mut Vec<u8>) -> Result<(), Error> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        match &self.body {
-            Body::Stream(_) => Ok(()),
-            Body::Chunked(chunks) => work(chunks, self.next_chunk, true, &self.pending, out),
+        match (&self.body, self.direction) {
+            (Body::Stream(_), _) => Ok(()),
+            (Body::Chunked(chunks), Direction::Seal) => {
+                chunks.seal(self.next_chunk, true, &self.pending, out)
+            }
+            (Body::Chunked(chunks), Direction::Open) => {
+                chunks.open(self.next_chunk, true, &self.pending, out)
+            }
         }
     }
 }
@@ -135,16 +225,35 @@ impl Sealer {
     ) -> Result<Self, Error> {
         let (header, body) = Header::create(options, recipients, context, provider, rng)?;
         out.extend_from_slice(header.as_bytes());
-        Ok(Self(Pieces::new(body, Chunks::chunk_size)))
+        Ok(Self(Pieces::new(body, Direction::Seal)))
     }
 
     /// Takes plaintext in and appends what can be sealed to `out`.
     ///
     /// # Errors
-    /// [`Misuse`](crate::error::Misuse) when the object gets longer than 2^32 chunks.
+    /// [`Misuse`] when the object gets longer than 2^32 chunks.
     pub fn push(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        self.0
-            .push(plaintext, Chunks::chunk_size, Chunks::seal, out)
+        self.0.push(plaintext, out)
+    }
+
+    /// Bytes that [`Sealer::push_to`] writes for `len` bytes of plaintext, given the room.
+    pub fn output_len(&self, len: usize) -> usize {
+        self.0.output_len(len)
+    }
+
+    /// As [`Sealer::push`], with the threads of `workers`, into a buffer whose content doesn't matter. Takes as much plaintext as
+    /// there is room for; the rest is for the next call. A buffer of one sealed chunk gets on.
+    ///
+    /// # Errors
+    /// As [`Sealer::push`]. If chunks before the failing one were sealed, they are counted, and the failure is the next call's.
+    /// [`Misuse::UnequalLengths`] when `out` can't hold a single chunk that is due; nothing is changed then.
+    pub fn push_to(
+        &mut self,
+        plaintext: &[u8],
+        out: &mut [u8],
+        workers: &dyn Workers,
+    ) -> Result<Pushed, Error> {
+        self.0.push_to(plaintext, out, workers)
     }
 
     /// Appends the last chunk to `out`. An object that isn't finished doesn't open.
@@ -152,14 +261,14 @@ impl Sealer {
     /// # Errors
     /// As [`Sealer::push`].
     pub fn finish(self, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.0.finish(Chunks::seal, out)
+        self.0.finish(out)
     }
 }
 
 impl Opener {
     /// Starts at the first byte of `body`.
     pub fn new(body: Body) -> Self {
-        Self(Pieces::new(body, Chunks::sealed_chunk_size))
+        Self(Pieces::new(body, Direction::Open))
     }
 
     /// Takes bytes of the body in and appends plaintext to `out`.
@@ -167,8 +276,28 @@ impl Opener {
     /// # Errors
     /// [`Error::Damaged`] for a chunk that was changed, moved, or followed by what doesn't belong there. Every later call says so again.
     pub fn push(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        self.0
-            .push(body, Chunks::sealed_chunk_size, Chunks::open, out)
+        self.0.push(body, out)
+    }
+
+    /// Bytes that [`Opener::push_to`] writes for `len` bytes of the body, given the room.
+    pub fn output_len(&self, len: usize) -> usize {
+        self.0.output_len(len)
+    }
+
+    /// As [`Opener::push`], with the threads of `workers`, into a buffer whose content doesn't matter. Takes as much of the body as
+    /// there is room for; the rest is for the next call. A buffer of one chunk gets on. Only what is counted as written is
+    /// plaintext in its order: believe nothing behind it.
+    ///
+    /// # Errors
+    /// As [`Opener::push`]. If chunks before the damaged one were opened, they are counted, and the failure is the next call's.
+    /// [`Misuse::UnequalLengths`] when `out` can't hold a single chunk that is due; nothing is changed then.
+    pub fn push_to(
+        &mut self,
+        body: &[u8],
+        out: &mut [u8],
+        workers: &dyn Workers,
+    ) -> Result<Pushed, Error> {
+        self.0.push_to(body, out, workers)
     }
 
     /// Declares the end of the object and appends the last of its plaintext to `out`.
@@ -176,7 +305,7 @@ impl Opener {
     /// # Errors
     /// [`Error::Damaged`], also when the object was cut off. What came before may then be part of a longer object.
     pub fn finish(self, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.0.finish(Chunks::open, out)
+        self.0.finish(out)
     }
 }
 

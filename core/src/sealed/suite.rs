@@ -9,8 +9,7 @@ use crate::method::{Cipher, Method};
 
 /// How the body of a sealed object is encrypted.
 ///
-/// The SM4 suites are for those who have to use SM4: [`Portable`](crate::Portable) SM4 looks its S-box up in a table, so it is *not
-/// constant time*, and someone who shares the processor's cache may learn about key and data. AES is constant time.
+/// The SM4 suites are for those who have to use SM4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Suite {
@@ -20,12 +19,12 @@ pub enum Suite {
     Aes192Ctr,
     /// AES-256-CTR stream, no integrity.
     Aes256Ctr,
-    /// SM4-CTR stream, no integrity. Not constant time with [`Portable`](crate::Portable).
+    /// SM4-CTR stream, no integrity.
     Sm4Ctr,
     /// Chunks authenticated with AES-256-GCM. The default.
     #[default]
     Aes256Gcm,
-    /// Chunks authenticated with SM4-GCM. Not constant time with [`Portable`](crate::Portable).
+    /// Chunks authenticated with SM4-GCM.
     Sm4Gcm,
 }
 

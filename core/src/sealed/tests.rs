@@ -11,6 +11,7 @@ use crate::context::EncryptionContext;
 use crate::error::{Damage, Error, Finding, Misuse, Part, Unsupported, WrongMasterKey};
 use crate::master::{KeyService, MasterKey, RawMasterKey, WrappedKey};
 use crate::secret::SecretBytes;
+use crate::stream::CtrStream;
 use crate::testing::TestRng;
 
 const CHUNK: usize = 4096;
@@ -558,5 +559,94 @@ impl KeyService for Xor {
         Ok(SecretBytes::new(
             wrapped.blob.iter().map(|byte| byte ^ self.0).collect(),
         ))
+    }
+}
+
+/// Halves every stretch down to single chunks, and has the last one run first.
+struct Backwards;
+
+impl Workers for Backwards {
+    fn chunks(&self, stretch: Stretch<'_>) -> Result<(), BadChunk> {
+        match stretch.halves() {
+            Ok((first, second)) => {
+                let second = self.chunks(second);
+                self.chunks(first).and(second)
+            }
+            Err(chunk) => chunk.run(),
+        }
+    }
+
+    fn stream(&self, stream: &CtrStream, from: &[u8], to: &mut [u8]) -> Result<(), Error> {
+        OneThread.stream(stream, from, to)
+    }
+}
+
+#[test]
+fn chunks_worked_on_in_any_order_make_and_open_the_same_object() {
+    let plaintext = pattern(9 * CHUNK + 100);
+    for suite in Suite::ALL {
+        let whole = sealed(suite, &plaintext);
+        for piece in [1000, CHUNK, 3 * CHUNK, 3 * CHUNK + 1, 20 * CHUNK] {
+            let (mut object, mut rng) = (Vec::new(), TestRng::default());
+            let provider = &Portable;
+            let mut rooms = [1, 4, 2].into_iter().cycle();
+            let (options, keys) = (options(suite), [raw(1)]);
+            let mut sealer =
+                Sealer::new(&options, &keys, &context(), provider, &mut rng, &mut object).unwrap();
+            for mut piece in plaintext.chunks(piece) {
+                while !piece.is_empty() {
+                    let mut room = [0xee; 4 * SEALED_CHUNK + 5];
+                    let room = &mut room[..rooms.next().unwrap() * SEALED_CHUNK + 5];
+                    let due = sealer.output_len(piece.len());
+                    let pushed = sealer.push_to(piece, room, &Backwards).unwrap();
+                    assert_eq!(pushed.written == due, pushed.taken == piece.len());
+                    object.extend(&room[..pushed.written]);
+                    piece = &piece[pushed.taken..];
+                }
+            }
+            sealer.finish(&mut object).unwrap();
+            assert_eq!(object, whole, "{suite} {piece}");
+
+            let header = Header::parse(&object).unwrap();
+            let mut opener = Opener::new(header.open(&keys, &context(), provider).unwrap());
+            let mut opened = Vec::new();
+            for mut piece in object[header.as_bytes().len()..].chunks(piece) {
+                while !piece.is_empty() {
+                    let mut room = [0xee; 4 * CHUNK];
+                    let room = &mut room[..rooms.next().unwrap() * CHUNK];
+                    let pushed = opener.push_to(piece, room, &Backwards).unwrap();
+                    opened.extend(&room[..pushed.written]);
+                    piece = &piece[pushed.taken..];
+                }
+            }
+            opener.finish(&mut opened).unwrap();
+            assert_eq!(opened, plaintext, "{suite} {piece}");
+        }
+    }
+}
+
+#[test]
+fn of_several_bad_chunks_the_first_is_named_and_what_stands_before_it_is_given_out() {
+    let plaintext = pattern(9 * CHUNK);
+    let mut object = sealed(Suite::Aes256Gcm, &plaintext);
+    let body_at = header_len(&object);
+    for bad in [7, 5, 3] {
+        object[body_at + bad * SEALED_CHUNK] ^= 1;
+        for workers in [&Backwards as &dyn Workers, &OneThread] {
+            let header = Header::parse(&object).unwrap();
+            let body = header.open(&[raw(1)], &context(), &Portable).unwrap();
+            let mut opener = Opener::new(body);
+            let body = &object[body_at..];
+            let mut out = vec![0; opener.output_len(body.len())];
+            let short = opener.push_to(body, &mut out[..CHUNK - 1], workers);
+            assert!(matches!(short, Err(Error::Misuse(_))), "changes nothing");
+            let pushed = opener.push_to(body, &mut out, workers).unwrap();
+            assert_eq!(out[..pushed.written], plaintext[..bad * CHUNK]);
+            let again = opener.push_to(&[], &mut [], workers).unwrap_err();
+            let at_the_end = opener.finish(&mut Vec::new()).unwrap_err();
+            for error in [again, at_the_end] {
+                assert_eq!(finding(&error), (Part::Chunk(bad as u64), Finding::Tag));
+            }
+        }
     }
 }

@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Outcome, io};
 use crate::keys::is_dash;
+use crate::threads;
 
-/// Bytes that are moved at a time.
+/// Bytes that are moved at a time, at first.
 const PIECE: usize = 256 << 10;
 
 /// Where bytes come from.
@@ -206,6 +207,9 @@ pub(crate) fn copy(
             .map_err(io(to, "write"))?;
         copied += read as u64;
         progress.inc(read as u64);
+        if read == buffer.len() && read < threads::buffer_len() {
+            buffer = Zeroizing::new(vec![0; threads::buffer_len()]);
+        }
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
         let object = self.object;
+        object.threads.start()?;
         let opening = Opening {
             expect: self.expect,
             master_keys: object.keys.load(ui)?,

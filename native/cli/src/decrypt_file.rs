@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use stillkey::core::Portable;
-use stillkey::{EncryptedReader, FileKey};
+use stillkey::{EncryptedReader, FileKey, Native};
 
 use crate::body::{Output, copy, open_regular};
 use crate::dictionaries::DictArgs;
@@ -73,7 +72,7 @@ impl PartArgs {
         let file = open_regular(path)?;
         let mut output = Output::create(out, force)?;
         let (to, stdout_is_data) = (output.path().to_owned(), output.is_stdout());
-        let stream = key.tiflash_stream(&Portable, &self.tiflash_file_name);
+        let stream = key.tiflash_stream(&Native::detect(), &self.tiflash_file_name);
         let bar = ui.progress(file.metadata().ok().map(|metadata| metadata.len()));
         let mut reader = self
             .range

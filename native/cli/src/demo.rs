@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use stillkey::clock::unix_now;
 use stillkey::core::sealed::Options;
-use stillkey::core::{EncryptionContext, MasterKey, Method, Portable, Reading};
+use stillkey::core::{EncryptionContext, MasterKey, Method, Reading};
 use stillkey::{
-    Dictionaries, DictionaryWriter, EncryptedReader, Error, SealedReader, SealedWriter, Store,
+    Dictionaries, DictionaryWriter, EncryptedReader, Error, Native, SealedReader, SealedWriter,
+    Store,
 };
 
 use crate::body::{copy, open_regular};
@@ -61,7 +62,10 @@ impl Args {
         let stored = vault.join(name);
         let ciphertext = File::open(&stored).map_err(io(&stored, "open"))?;
         self.compare(
-            EncryptedReader::new(ciphertext, dictionaries.file(name)?.stream(&Portable)),
+            EncryptedReader::new(
+                ciphertext,
+                dictionaries.file(name)?.stream(&Native::detect()),
+            ),
             &stored,
         )?;
         self.say(

@@ -23,7 +23,7 @@ use crate::ui::Ui;
 #[command(
     after_long_help = "Examples:\n  stillkey encrypt report.pdf\n  stillkey encrypt photos --out /backup/photos\n  \
     tar c src | stillkey encrypt - --out src.tar.sealed --context purpose=backup\n  \
-    stillkey encrypt db.img --body stream --method sm4-ctr"
+    stillkey encrypt db.img --body stream --method sm4-ctr\n  stillkey encrypt photos --out /backup/photos --threads 2"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -39,6 +39,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
         let object = self.object;
+        object.threads.start()?;
         let sealing = Sealing {
             options: Options {
                 suite: suite(self.body, &self.method)?,

@@ -29,6 +29,7 @@ mod range;
 mod rotate;
 mod store;
 mod text;
+mod threads;
 mod tree;
 mod ui;
 mod verify;
@@ -83,10 +84,16 @@ Examples:
   stillkey inspect --master-key file:master.key /var/lib/tikv";
 
 fn long_version() -> String {
-    use stillkey::core::{Cipher, CipherProvider, Portable};
+    use stillkey::Native;
+    use stillkey::core::cipher::Aead;
+    use stillkey::core::{Cipher, CipherProvider};
+    let provider = Native::detect();
     let mut version = env!("CARGO_PKG_VERSION").to_owned();
     for cipher in Cipher::ALL {
-        version += &format!("\n{:<11} {}", cipher.method(), Portable.name(cipher));
+        version += &format!("\n{:<11} {}", cipher.method(), provider.name(cipher));
+    }
+    for aead in [Aead::Aes256Gcm, Aead::Sm4Gcm] {
+        version += &format!("\n{:<11} {}", aead.name(), provider.aead_name(aead));
     }
     version
 }

@@ -6,6 +6,7 @@ use stillkey::core::sealed::Suite;
 
 use crate::failure::{Failure, Outcome};
 use crate::keys::{ContextArgs, KeyArgs, is_dash};
+use crate::threads::ThreadsArgs;
 
 /// What a sealed object's name ends with.
 pub(crate) const SUFFIX: &str = ".sealed";
@@ -26,6 +27,8 @@ pub(crate) struct ObjectArgs {
     /// Overwrite what stands at OUT
     #[arg(long, short)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
 }
 
 impl ObjectArgs {

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use serde_json::json;
-use stillkey::{Error, ErrorKind};
+use stillkey::{Error, ErrorKind, parallel};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::body::{Input, Output, plain_permissions};
@@ -46,7 +48,7 @@ pub(crate) fn map(
     force: bool,
     ui: &Ui,
     rename: impl Fn(&Path) -> PathBuf,
-    work: impl Fn(Input, Output, &ProgressBar) -> Outcome<u64>,
+    work: impl Fn(Input, Output, &ProgressBar) -> Outcome<u64> + Sync,
 ) -> Outcome<Totals> {
     refuse_bad_target(from, to, force)?;
     let mut entries = Vec::new();
@@ -86,30 +88,29 @@ pub(crate) fn map(
     let targets = targets(&entries, from, to, rename)?;
 
     let bar = ui.progress(Some(len));
-    let mut totals = Totals::default();
-    let mut made = Vec::new();
+    let (mut made, mut files) = (Vec::new(), Vec::new());
+    let mut unmade = Ok(());
     for (entry, target) in entries.iter().zip(&targets) {
-        if entry.file_type().is_dir() {
-            if !target.is_dir() {
-                // Until it gets the permissions of its original, nobody else looks in.
-                DirBuilder::new()
-                    .mode(0o700)
-                    .recursive(true)
-                    .create(target)
-                    .map_err(io(target, "create"))?;
-                made.push((entry, target));
+        if !entry.file_type().is_dir() {
+            files.push((entry, target));
+        } else if !target.is_dir() {
+            unmade = make_directory(target);
+            if unmade.is_err() {
+                break;
             }
-            continue;
+            made.push((entry, target));
         }
+    }
+    let totals = each(&files, |(entry, target)| {
         let relative = entry.path().strip_prefix(from).unwrap_or(entry.path());
         bar.set_message(relative.display().to_string());
-        totals.bytes += work(
+        work(
             Input::open(entry.path())?,
             Output::create(target, force)?,
             &bar,
-        )?;
-        totals.files += 1;
-    }
+        )
+    })?;
+    unmade?;
     // A directory may be one that its owner can't write to; so its permissions come when it is full.
     for (entry, target) in made.into_iter().rev() {
         let metadata = entry
@@ -120,6 +121,57 @@ pub(crate) fn map(
     }
     bar.finish_and_clear();
     Ok(totals)
+}
+
+/// Until it gets the permissions of its original, nobody else looks in.
+fn make_directory(target: &Path) -> Outcome {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700).recursive(true);
+    builder.create(target).map_err(io(target, "create"))
+}
+
+/// Runs `work` on every file, some at the same time. It fails with the first that fails in the order of `files`; all before that one are
+/// done then, and some behind it may be.
+///
+/// The threads are not those of the pool: they wait for the disk, and one that waits there is not to begin yet another file meanwhile.
+fn each<T: Sync>(files: &[T], work: impl Fn(&T) -> Outcome<u64> + Sync) -> Outcome<Totals> {
+    let (next, bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let failed: Mutex<Option<(usize, Failure)>> = Mutex::default();
+    let first_failure = || failed.lock().unwrap_or_else(PoisonError::into_inner);
+    let run = || {
+        // In order, so that whatever fails, all before it has begun.
+        while first_failure().is_none() {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(number) else {
+                return;
+            };
+            match work(file) {
+                Ok(len) => {
+                    bytes.fetch_add(len, Ordering::Relaxed);
+                }
+                Err(failure) => {
+                    let mut first = first_failure();
+                    if first.as_ref().is_none_or(|(other, _)| number < *other) {
+                        *first = Some((number, failure));
+                    }
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        // One that can't be started is done without.
+        for _ in 1..parallel::threads().min(files.len()) {
+            let _ = std::thread::Builder::new().spawn_scoped(scope, run);
+        }
+        run();
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some((_, failure)) => Err(failure),
+        None => Ok(Totals {
+            files: files.len() as u64,
+            bytes: bytes.into_inner(),
+        }),
+    }
 }
 
 /// Where each entry goes. Two that would go to the same place, as `a` and `a.sealed` do when they are decrypted, are refused: `force`

@@ -20,13 +20,13 @@ const ATTEMPTS: usize = 8;
 /// The dictionaries of a directory as they stood at one moment.
 ///
 /// ```no_run
-/// use stillkey::core::{Portable, Reading};
-/// use stillkey::{Dictionaries, EncryptedFile, MasterKeySource};
+/// use stillkey::core::Reading;
+/// use stillkey::{Dictionaries, EncryptedFile, MasterKeySource, Native};
 ///
 /// let master_key = "file:/etc/stillkey/master.key".parse::<MasterKeySource>()?.load()?.key;
 /// let dictionaries = Dictionaries::read("/data/tikv", &master_key, Reading::Strict)?;
 /// let name = "/data/tikv/db/000042.sst";
-/// let file = EncryptedFile::new(std::fs::File::open(name)?, dictionaries.file(name)?.stream(&Portable));
+/// let file = EncryptedFile::new(std::fs::File::open(name)?, dictionaries.file(name)?.stream(&Native::detect()));
 /// let mut footer = [0; 53];
 /// file.read_exact_at(&mut footer, file.len()? - 53)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -27,8 +27,8 @@ use crate::{SysRng, install};
 ///
 /// ```
 /// use std::io::Write;
-/// use stillkey::core::{MasterKey, Method, Portable, RawMasterKey};
-/// use stillkey::{DictionaryWriter, EncryptedWriter, clock::unix_now};
+/// use stillkey::core::{MasterKey, Method, RawMasterKey};
+/// use stillkey::{DictionaryWriter, EncryptedWriter, Native, clock::unix_now};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let directory = directory.path();
@@ -36,7 +36,7 @@ use crate::{SysRng, install};
 /// let mut dictionaries = DictionaryWriter::create(directory, &master_key, Method::Aes256Ctr, unix_now())?;
 /// let key = dictionaries.new_file("000001.log")?;
 /// let file = std::fs::File::create_new(directory.join("000001.log"))?;
-/// EncryptedWriter::new(file, key.stream(&Portable)).write_all(b"first entry")?;
+/// EncryptedWriter::new(file, key.stream(&Native::detect())).write_all(b"first entry")?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]

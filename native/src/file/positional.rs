@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use stillkey_core::CtrStream;
 
 use super::{encrypt, implausible, invalid, within};
+use crate::parallel;
 
 /// A file that is decrypted and encrypted at any offset, through `&self`, by any number of threads at once.
 ///
@@ -36,7 +37,7 @@ impl EncryptedFile {
     pub fn new(file: File, stream: impl Into<Option<CtrStream>>) -> Self {
         Self {
             file,
-            stream: stream.into(),
+            stream: stream.into().map(CtrStream::kept_open),
         }
     }
 
@@ -52,7 +53,7 @@ impl EncryptedFile {
         let buffer = buffer.get_mut(..len).unwrap_or_default();
         let read = self.file.read_at(buffer, offset)?;
         let data = buffer.get_mut(..read).ok_or_else(implausible)?;
-        stream.apply_at(offset, data).map_err(invalid)?;
+        parallel::apply(stream, offset, data).map_err(invalid)?;
         Ok(read)
     }
 
@@ -63,7 +64,7 @@ impl EncryptedFile {
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)?;
         match &self.stream {
-            Some(stream) => stream.apply_at(offset, buffer).map_err(invalid),
+            Some(stream) => parallel::apply(stream, offset, buffer).map_err(invalid),
             None => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use stillkey_core::CtrStream;
 
 use super::{implausible, invalid, within};
+use crate::parallel;
 
 /// Decrypts what it reads from `R`, in the caller's buffer. With `R: Seek`, it seeks to any byte at no cost.
 ///
@@ -58,7 +59,8 @@ impl<R: Read> Read for EncryptedReader<R> {
         let buffer = buffer.get_mut(..len).unwrap_or_default();
         let read = self.inner.read(buffer)?;
         let data = buffer.get_mut(..read).ok_or_else(implausible)?;
-        stream.apply(data).map_err(invalid)?;
+        parallel::apply(stream, stream.position(), data).map_err(invalid)?;
+        stream.seek(stream.position() + read as u64);
         Ok(read)
     }
 }

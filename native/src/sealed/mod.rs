@@ -1,4 +1,5 @@
-//! Sealed objects over files and streams, in memory of one chunk whatever their length.
+//! Sealed objects over files and streams, in bounded memory whatever their length: some chunks, or some megabytes where
+//! several threads share the work ([`parallel`](crate::parallel)).
 //!
 //! - [`SealedWriter`] seals what is written to it.
 //! - [`SealedReader`] opens an object from start to end, from a pipe if need be.
@@ -19,8 +20,8 @@ use std::io::{self, Read};
 
 use stillkey_core::sealed::Header;
 
-/// Plaintext or body bytes that are worked on at a time.
-const PIECE: usize = 128 << 10;
+/// Bytes of the body that are read at first. A source that fills so much is worth buffers of [`parallel::buffer_len`](crate::parallel::buffer_len).
+const FIRST_PIECE: usize = 128 << 10;
 
 /// An error about the object, inside one that `std::io` can carry.
 fn data_error(error: stillkey_core::Error) -> io::Error {

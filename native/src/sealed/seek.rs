@@ -3,10 +3,11 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use stillkey_core::sealed::{Body, Chunks, Header, Layout};
-use stillkey_core::{CtrStream, EncryptionContext, MasterKey, Portable};
+use stillkey_core::{CtrStream, EncryptionContext, MasterKey};
 use zeroize::Zeroizing;
 
 use super::{data_error, read_header};
+use crate::provider::Native;
 
 /// A sealed object as a file of its plaintext, with [`Read`] and [`Seek`].
 ///
@@ -52,12 +53,12 @@ impl<R: Read + Seek> SealedFile<R> {
         inner.rewind()?;
         let header = read_header(&mut inner)?;
         let body = header
-            .open(master_keys, context, &Portable)
+            .open(master_keys, context, &Native::detect())
             .map_err(data_error)?;
         let body_at = header.as_bytes().len() as u64;
         let body_len = inner.seek(SeekFrom::End(0))?.saturating_sub(body_at);
         let (body, plaintext_len, last) = match body {
-            Body::Stream(stream) => (SeekableBody::Stream(stream), body_len, None),
+            Body::Stream(stream) => (SeekableBody::Stream(stream.kept_open()), body_len, None),
             Body::Chunked(chunks) => {
                 let layout = chunks.layout(body_len).map_err(data_error)?;
                 let sealed = Vec::with_capacity(chunks.sealed_chunk_size());

@@ -1,14 +1,19 @@
 //! Plaintext written in, a sealed object written out.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use getrandom::SysRng;
 use stillkey_core::sealed::{Options, Sealer};
-use stillkey_core::{EncryptionContext, MasterKey, Portable};
+use stillkey_core::{EncryptionContext, MasterKey};
 
-use super::{PIECE, data_error};
+use super::data_error;
+use crate::parallel::{self, Threads};
+use crate::provider::Native;
 
 /// Seals everything written to it, and writes the object to `W`. It is complete only after [`SealedWriter::finish`].
+///
+/// What is written at a time is sealed at a time: with long buffers ([`parallel::buffer_len`]), by several threads. The object is the same.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -33,8 +38,10 @@ use super::{PIECE, data_error};
 pub struct SealedWriter<W: Write> {
     inner: W,
     sealer: Sealer,
-    /// Sealed bytes that `inner` has not taken yet.
+    /// Room for what one piece of plaintext becomes; ciphertext only, so it needs no zeroizing.
     sealed: Vec<u8>,
+    /// The part of `sealed` that `inner` has not taken yet.
+    waiting: Range<usize>,
 }
 
 impl<W: Write> SealedWriter<W> {
@@ -53,17 +60,17 @@ impl<W: Write> SealedWriter<W> {
             options,
             recipients,
             context,
-            &Portable,
+            &Native::detect(),
             &mut SysRng,
             &mut sealed,
         )
         .map_err(data_error)?;
         inner.write_all(&sealed)?;
-        sealed.clear();
         Ok(Self {
             inner,
             sealer,
             sealed,
+            waiting: 0..0,
         })
     }
 
@@ -76,7 +83,10 @@ impl<W: Write> SealedWriter<W> {
             mut inner,
             sealer,
             mut sealed,
+            waiting,
         } = self;
+        inner.write_all(sealed.get(waiting).unwrap_or_default())?;
+        sealed.clear();
         sealer.finish(&mut sealed).map_err(data_error)?;
         inner.write_all(&sealed)?;
         inner.flush()?;
@@ -88,14 +98,19 @@ impl<W: Write> Write for SealedWriter<W> {
     fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
         // What an earlier error left behind goes first: a sealed byte is sealed once.
         self.flush_sealed()?;
-        let piece = plaintext.get(..PIECE).unwrap_or(plaintext);
-        self.sealer
-            .push(piece, &mut self.sealed)
+        let room = self.sealer.output_len(parallel::piece_len(plaintext.len()));
+        if self.sealed.len() < room {
+            self.sealed.resize(room, 0);
+        }
+        let pushed = self
+            .sealer
+            .push_to(plaintext, &mut self.sealed, &Threads)
             .map_err(data_error)?;
-        // The piece has been taken in, so it counts as written: told otherwise, a caller that tries again would have it sealed twice. If
+        self.waiting = 0..pushed.written;
+        // The plaintext has been taken in, so it counts as written: told otherwise, a caller that tries again would have it sealed twice. If
         // writing fails now, it fails in the next call too, which says so.
         let _ = self.flush_sealed();
-        Ok(piece.len())
+        Ok(pushed.taken)
     }
 
     /// Writes the sealed chunks out. A chunk that isn't full stays until more follows or the object is finished.
@@ -107,12 +122,13 @@ impl<W: Write> Write for SealedWriter<W> {
 
 impl<W: Write> SealedWriter<W> {
     fn flush_sealed(&mut self) -> io::Result<()> {
-        while !self.sealed.is_empty() {
-            let written = self.inner.write(&self.sealed)?;
+        while !self.waiting.is_empty() {
+            let waiting = self.sealed.get(self.waiting.clone()).unwrap_or_default();
+            let written = self.inner.write(waiting)?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
-            self.sealed.drain(..written);
+            self.waiting.start += written;
         }
         Ok(())
     }

@@ -14,8 +14,7 @@ use inout::InOutBuf;
 use stillkey_core::cipher::{BLOCK_LEN, Block, Blockwise, CtrBlocks, CtrKernel};
 use stillkey_core::{Cipher, DataKey};
 
-use crate::cpu::{AesNi, Feature, Features, Vaes256, Vaes512};
-use crate::kernel::Kernel;
+use crate::cpu::{AesNi, Features, Vaes256, Vaes512};
 use lanes::{Lanes, Work};
 use schedule::{Expand, Schedule};
 use table::{Build, Table};
@@ -32,28 +31,17 @@ impl Lengths {
     const PREPARED: usize = 64;
 }
 
-const CIPHERS: &[Cipher] = &[Cipher::Aes128, Cipher::Aes192, Cipher::Aes256];
+pub(super) fn kernel512(features: Features, key: &DataKey) -> Option<Arc<dyn CtrKernel>> {
+    expand(features, Vaes512::among(features)?, key)
+}
 
-pub(super) const VAES512: Kernel = Kernel {
-    name: "vaes512",
-    ciphers: CIPHERS,
-    needs: &[Feature::AesNi, Feature::Vaes512],
-    expand: |features, key| expand(features, Vaes512::among(features)?, key),
-};
+pub(super) fn kernel256(features: Features, key: &DataKey) -> Option<Arc<dyn CtrKernel>> {
+    expand(features, Vaes256::among(features)?, key)
+}
 
-pub(super) const VAES256: Kernel = Kernel {
-    name: "vaes256",
-    ciphers: CIPHERS,
-    needs: &[Feature::AesNi, Feature::Vaes256],
-    expand: |features, key| expand(features, Vaes256::among(features)?, key),
-};
-
-pub(super) const AESNI: Kernel = Kernel {
-    name: "aesni",
-    ciphers: CIPHERS,
-    needs: &[Feature::AesNi],
-    expand: |features, key| expand(features, AesNi::among(features)?, key),
-};
+pub(super) fn kernel128(features: Features, key: &DataKey) -> Option<Arc<dyn CtrKernel>> {
+    expand(features, AesNi::among(features)?, key)
+}
 
 fn expand<L: Lanes>(features: Features, lanes: L, key: &DataKey) -> Option<Arc<dyn CtrKernel>> {
     let narrow = AesNi::among(features)?;
@@ -344,6 +332,7 @@ impl<L: Lanes, const KEYS: usize> Work<L> for Cached<'_, KEYS> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Kernel;
     use stillkey_core::cipher::Portable;
     use stillkey_core::{CipherProvider, Iv, SecretBytes};
 
@@ -381,9 +370,11 @@ mod tests {
     }
 
     fn every_kernel(check: impl Fn(&Kernel, Cipher)) {
-        for kernel in [VAES512, VAES256, AESNI] {
-            for cipher in CIPHERS {
-                check(&kernel, *cipher);
+        for kernel in Kernel::all() {
+            for cipher in kernel.ciphers() {
+                if *cipher != Cipher::Sm4 && !kernel.needs().is_empty() {
+                    check(kernel, *cipher);
+                }
             }
         }
     }

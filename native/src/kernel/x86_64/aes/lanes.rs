@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::super::registers::{clear_registers128, clear_registers256, clear_registers512};
 use super::schedule::Broadcast;
 use crate::cpu::{AesNi, Vaes256, Vaes512};
 
@@ -15,7 +16,7 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     /// Blocks in a register.
     const BLOCKS: usize;
 
-    /// Runs `work` compiled for this width.
+    /// Runs `work` compiled for this width, and clears the registers behind it.
     fn enter<W: Work<Self>>(self, work: W) -> W::Output;
 
     /// Reads a round key, as often as there are blocks in a register.
@@ -71,7 +72,9 @@ impl Lanes for AesNi {
     fn enter<W: Work<Self>>(self, work: W) -> W::Output {
         #[target_feature(enable = "aes,ssse3,sse4.1")]
         fn inner<W: Work<AesNi>>(token: AesNi, work: W) -> W::Output {
-            work.run(token)
+            let output = work.run(token);
+            clear_registers128();
+            output
         }
         // SAFETY: the token proves AES-NI, SSSE3 and SSE4.1.
         unsafe { inner(self, work) }
@@ -146,7 +149,9 @@ impl Lanes for Vaes256 {
     fn enter<W: Work<Self>>(self, work: W) -> W::Output {
         #[target_feature(enable = "aes,avx2,vaes")]
         fn inner<W: Work<Vaes256>>(token: Vaes256, work: W) -> W::Output {
-            work.run(token)
+            let output = work.run(token);
+            clear_registers256();
+            output
         }
         // SAFETY: the token proves AES-NI, AVX2 and VAES.
         unsafe { inner(self, work) }
@@ -235,7 +240,9 @@ impl Lanes for Vaes512 {
     fn enter<W: Work<Self>>(self, work: W) -> W::Output {
         #[target_feature(enable = "aes,avx2,vaes,avx512f,avx512bw,avx512vl")]
         fn inner<W: Work<Vaes512>>(token: Vaes512, work: W) -> W::Output {
-            work.run(token)
+            let output = work.run(token);
+            clear_registers512();
+            output
         }
         // SAFETY: the token proves AES-NI, AVX2, VAES, and AVX-512 F, BW and VL.
         unsafe { inner(self, work) }

@@ -1,0 +1,80 @@
+//! Where a run took place: without it, a figure means nothing.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use stillkey::cpu::{Feature, Features};
+
+/// The machine and the moment of a run.
+#[derive(Debug)]
+pub struct Machine {
+    /// As the system names the processor.
+    pub processor: String,
+    /// What Stillkey looks for in a processor.
+    pub features: Features,
+    /// How many processors this process may run on.
+    pub cpus: usize,
+    /// In UTC, by the second.
+    pub date: String,
+}
+
+impl Machine {
+    /// This machine, now.
+    pub fn here() -> Self {
+        Self {
+            processor: processor(),
+            features: Features::detect(),
+            cpus: all_cpus().len(),
+            date: jiff::Timestamp::now()
+                .strftime("%Y-%m-%d %H:%M:%S UTC")
+                .to_string(),
+        }
+    }
+
+    /// The names of its features.
+    pub fn feature_names(&self) -> Vec<&'static str> {
+        let all = Feature::ALL.into_iter();
+        let here = all.filter(|feature| self.features.has(*feature));
+        here.map(Feature::name).collect()
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, {} processors, {}; {}",
+            self.processor,
+            self.cpus,
+            self.feature_names().join(" "),
+            self.date
+        )
+    }
+}
+
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    info.lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or(std::env::consts::ARCH, |(_, name)| name)
+        .to_owned()
+}
+
+/// The processors that this process may run on: those of its first asker, who has to ask before it pins itself.
+pub fn all_cpus() -> &'static [usize] {
+    static ALL: LazyLock<Vec<usize>> = LazyLock::new(|| {
+        let allowed = sched_getaffinity(None).unwrap_or_default();
+        let cpus = 0..CpuSet::MAX_CPU;
+        cpus.filter(|cpu| allowed.is_set(*cpu)).collect()
+    });
+    &ALL
+}
+
+/// Keeps this thread on one processor, where the system allows it: a thread that moves loses its caches.
+pub fn pin(cpu: usize) {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    // A figure taken without pinning is noisier and not wrong.
+    let _ = sched_setaffinity(None, &only);
+}
