@@ -3,11 +3,9 @@
 //! Input: cipher (1 byte), IV (16), key (32, as much of it as the cipher takes), offset (8, big-endian), length of the pieces (1), data.
 #![no_main]
 
-use aes::{Aes128, Aes192, Aes256};
-use cipher::{Array, BlockCipherEncrypt, KeyInit};
 use libfuzzer_sys::fuzz_target;
-use sm4::Sm4;
 use stillkey_core::{Cipher, CtrStream, DataKey, Iv, SecretBytes};
+use stillkey_fuzz::by_the_book;
 
 struct Input<'a> {
     cipher: Cipher,
@@ -52,7 +50,8 @@ fn check(input: &Input<'_>) {
         return;
     }
     stream.apply_at(input.offset, &mut whole).expect("it fits");
-    assert_eq!(whole, by_the_book(input), "from offset {}", input.offset);
+    let expected = by_the_book(input.cipher, input.key, input.iv, input.offset, input.data);
+    assert_eq!(whole, expected, "from offset {}", input.offset);
 
     stream.seek(input.offset);
     let mut pieces = vec![0; input.data.len()];
@@ -73,34 +72,4 @@ fn check(input: &Input<'_>) {
 
     stream.apply_at(input.offset, &mut whole).expect("it fits");
     assert_eq!(whole, input.data, "decrypted");
-}
-
-/// NIST SP 800-38A §6.5, one byte at a time, with the whole block as the counter.
-fn by_the_book(input: &Input<'_>) -> Vec<u8> {
-    let encrypt: Box<dyn Fn([u8; 16]) -> [u8; 16]> = match input.cipher {
-        Cipher::Aes128 => block_cipher::<Aes128>(input.key),
-        Cipher::Aes192 => block_cipher::<Aes192>(input.key),
-        Cipher::Aes256 => block_cipher::<Aes256>(input.key),
-        Cipher::Sm4 => block_cipher::<Sm4>(input.key),
-    };
-    let keystream = |position: u64| {
-        let counter = u128::from_be_bytes(input.iv).wrapping_add(u128::from(position / 16));
-        encrypt(counter.to_be_bytes())[(position % 16) as usize]
-    };
-    (input.offset..)
-        .zip(input.data)
-        .map(|(at, byte)| byte ^ keystream(at))
-        .collect()
-}
-
-fn block_cipher<C>(key: &[u8]) -> Box<dyn Fn([u8; 16]) -> [u8; 16]>
-where
-    C: KeyInit + BlockCipherEncrypt<BlockSize = cipher::consts::U16> + 'static,
-{
-    let cipher = C::new_from_slice(key).expect("a fitting length");
-    Box::new(move |block| {
-        let mut block = Array::from(block);
-        cipher.encrypt_block(&mut block);
-        block.into()
-    })
 }

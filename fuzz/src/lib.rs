@@ -1,9 +1,14 @@
-//! What the fuzz targets share: checksums made right again, so that mutations reach the code behind them, and predictable
-//! random numbers.
+//! What the fuzz targets share: checksums made right again, so that mutations reach the code behind them, counter mode written out,
+//! and predictable random numbers.
 
 use core::convert::Infallible;
 
+use aes::{Aes128, Aes192, Aes256};
+use cipher::consts::U16;
+use cipher::{Array, BlockCipherEncrypt, KeyInit};
 use rand_core::{TryCryptoRng, TryRng};
+use sm4::Sm4;
+use stillkey_core::Cipher;
 use stillkey_core::sealed::Header;
 
 const HEADER: usize = 16;
@@ -46,6 +51,34 @@ pub fn with_right_sealed_checksum(bytes: &[u8]) -> Vec<u8> {
         rest[..4].copy_from_slice(&crc32fast::hash(checked).to_be_bytes());
     }
     object
+}
+
+/// `data` at byte `offset` in counter mode as NIST SP 800-38A §6.5 has it, one block at a time, with the whole block as the counter.
+pub fn by_the_book(cipher: Cipher, key: &[u8], iv: [u8; 16], offset: u64, data: &[u8]) -> Vec<u8> {
+    let encrypt: Box<dyn Fn(u128) -> [u8; 16]> = match cipher {
+        Cipher::Aes128 => block_cipher::<Aes128>(key),
+        Cipher::Aes192 => block_cipher::<Aes192>(key),
+        Cipher::Aes256 => block_cipher::<Aes256>(key),
+        Cipher::Sm4 => block_cipher::<Sm4>(key),
+    };
+    let first = u128::from_be_bytes(iv).wrapping_add(u128::from(offset / 16));
+    let skipped = (offset % 16) as usize;
+    let blocks = (skipped + data.len()).div_ceil(16) as u128;
+    let keystream = (0..blocks).flat_map(|block| encrypt(first.wrapping_add(block)));
+    let bytes = data.iter().zip(keystream.skip(skipped));
+    bytes.map(|(data, keystream)| data ^ keystream).collect()
+}
+
+fn block_cipher<C>(key: &[u8]) -> Box<dyn Fn(u128) -> [u8; 16]>
+where
+    C: KeyInit + BlockCipherEncrypt<BlockSize = U16> + 'static,
+{
+    let cipher = C::new_from_slice(key).expect("a fitting length");
+    Box::new(move |counter| {
+        let mut block = Array::from(counter.to_be_bytes());
+        cipher.encrypt_block(&mut block);
+        block.into()
+    })
 }
 
 /// Counts up: runs can be repeated.

@@ -8,9 +8,13 @@ pub mod random;
 pub mod service;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use stillkey::cpu::Features;
+use stillkey::kernel::Kernel;
+use stillkey_core::cipher::CtrKernel;
 use stillkey_core::{DataKey, MasterKey, Method, RawMasterKey, SecretBytes};
 
 /// The path of a file below `tests/vectors`.
@@ -44,6 +48,19 @@ pub fn raw_master_key(digits: &str) -> MasterKey {
 /// A data key for `method`, which is not plaintext.
 pub fn data_key(method: Method, bytes: &[u8]) -> DataKey {
     DataKey::new(method.cipher().unwrap(), SecretBytes::copied(bytes)).unwrap()
+}
+
+/// Every kernel that runs `key`'s method here, by name.
+pub fn kernels(key: &DataKey) -> Vec<(&'static str, Arc<dyn CtrKernel>)> {
+    let features = Features::detect();
+    let kernels =
+        Kernel::all().filter_map(|kernel| Some((kernel.name(), kernel.ctr(features, key)?)));
+    let kernels: Vec<_> = kernels.collect();
+    assert!(
+        !kernels.is_empty(),
+        "every method has a kernel that runs everywhere"
+    );
+    kernels
 }
 
 /// README's program, which thus has to compile.
