@@ -159,10 +159,9 @@ impl Bench {
                 checks.push(check(Tool::Valgrind, &format!("kernel {kernel}")));
             }
         }
-        checks.extend(
-            ["seal aes256-gcm", "seal sm4-gcm", "compare"]
-                .map(|beside| check(Tool::Valgrind, beside)),
-        );
+        for beside in ["seal aes256-gcm", "seal sm4-gcm", "compare"] {
+            checks.extend([check(Tool::Valgrind, beside), check(Tool::Tracker, beside)]);
+        }
         Ok(checks)
     }
 
@@ -290,7 +289,7 @@ impl Bench {
             for (index, instruction) in function.not_run(ran) {
                 unrun += 1;
                 if can_escape(instruction, &mut factory)
-                    && !is_jump_table(&function.instructions[index..])
+                    && !is_jump_table(&function.instructions[index..], &mut factory)
                 {
                     escapes += 1;
                     let (at, name) = (instruction.ip(), &function.name);

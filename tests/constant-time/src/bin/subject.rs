@@ -70,38 +70,42 @@ fn kernel(name: &str, cipher: &str) {
 /// The paths that the length chooses: every count of blocks up to the stride of the widest vectors, those around wider strides, and what is long
 /// enough for a table to be made on the way.
 fn lengths(ctr: &dyn CtrKernel, iv: &Iv) {
-    let wide = [63, 64, 65, 127, 128, 129, 256, 257, 800, 1100];
     let mut data = vec![0; 16 * 1100];
-    let mut destination = data.clone();
-    for blocks in (1..=40).chain(wide) {
+    for blocks in (1..=40).chain([63, 64, 65, 127, 128, 129, 256, 257, 1100]) {
         apply(ctr, iv, 0, &mut data[..16 * blocks]);
     }
     for (offset, len) in [(0, 1), (3, 5), (15, 2), (7, 300), (0, 257), (1, 1030)] {
         apply(ctr, iv, offset, &mut data[..len]);
     }
     // What a prepared kernel begins with and ends with, from every place in a group of 256 blocks.
-    for more in 0..=32 {
+    for more in (0..=32).step_by(3) {
+        let start = 16 * (8 * more + more / 4);
+        apply(ctr, iv, start as u64, &mut data[..16 * (64 + more)]);
+    }
+    // The counter's low word carries in the middle; then other bytes than those that a kernel was prepared for.
+    for blocks in (1..=33).chain([64, 65, 129, 257]) {
+        let before = u128::from(u32::MAX) - blocks as u128 / 2;
         apply(
             ctr,
-            iv,
-            16 * (8 * more + more / 4),
-            &mut data[..16 * (96 + more as usize)],
+            &Iv::new(before.to_be_bytes()),
+            0,
+            &mut data[..16 * blocks],
         );
     }
-    // Other bytes of the counter than those that a kernel was prepared for, and a carry between its words.
-    apply(ctr, iv, 16 << 40, &mut data[..500]);
     apply(
         ctr,
         &Iv::new((u128::from(u64::MAX) - 9).to_be_bytes()),
         3,
         &mut data[..500],
     );
-    let (source, destination) = (&mut data[..500], &mut destination[..500]);
-    secret(source);
-    let both = InOutBuf::new(source, destination).expect("equally long");
+    apply(ctr, iv, 16 << 40, &mut data[..500]);
+
+    let mut destination = [0; 500];
+    secret(&mut data);
+    let both = InOutBuf::new(&data[..500], &mut destination).expect("equally long");
     ctr.apply(iv, 0, both);
-    public(source);
-    public(destination);
+    public(&mut data);
+    public(&mut destination);
 }
 
 fn apply(ctr: &dyn CtrKernel, iv: &Iv, offset: u64, data: &mut [u8]) {

@@ -36,18 +36,25 @@ pub fn can_escape(instruction: &Instruction, factory: &mut InstructionInfoFactor
     writes_scalar && (reads_vector || reads_data)
 }
 
-/// Whether the first of these instructions loads from a table of jumps: what is loaded is added to the table's address and jumped to.
-pub fn is_jump_table(instructions: &[Instruction]) -> bool {
-    let [load, add, jump, ..] = instructions else {
+/// Whether the first of these instructions loads from a table of jumps: what is loaded is added to the table's address and jumped to, and
+/// used for nothing else.
+pub fn is_jump_table(instructions: &[Instruction], factory: &mut InstructionInfoFactory) -> bool {
+    let [load, add, rest @ ..] = instructions else {
         return false;
+    };
+    let target = load.op0_register();
+    let mut uses_target = |instruction: &&Instruction| {
+        let mut used = factory.info(instruction).used_registers().iter();
+        used.any(|used| used.register().full_register() == target)
     };
     load.mnemonic() == Mnemonic::Movsxd
         && load.memory_index_scale() == 4
         && add.mnemonic() == Mnemonic::Add
-        && add.op0_register() == load.op0_register()
+        && add.op0_register() == target
         && add.op1_register() == load.memory_base()
-        && jump.flow_control() == FlowControl::IndirectBranch
-        && jump.op0_register() == load.op0_register()
+        && rest.iter().find(&mut uses_target).is_some_and(|jump| {
+            jump.flow_control() == FlowControl::IndirectBranch && jump.op0_register() == target
+        })
 }
 
 #[cfg(test)]
@@ -95,7 +102,12 @@ mod tests {
         let add = assembled(|a| a.add(rcx, rax));
         let jump = assembled(|a| a.jmp(rcx));
         let other = assembled(|a| a.mov(rdx, ptr(rcx)));
+        let between = assembled(|a| a.vmovdqa(ymm0, ymm1));
+        let is_jump_table = |code: &[_]| is_jump_table(code, &mut InstructionInfoFactory::new());
         assert!(is_jump_table(&[load, add, jump]));
+        assert!(is_jump_table(&[load, add, between, between, jump]));
+        assert!(!is_jump_table(&[load, add, between, other, jump]));
+        assert!(!is_jump_table(&[load, add, between]));
         assert!(!is_jump_table(&[load, add, other]));
         assert!(!is_jump_table(&[load, jump, add]));
         assert!(!is_jump_table(&[other, add, jump]));
