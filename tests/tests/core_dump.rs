@@ -18,7 +18,7 @@ fn prepare(place: &Path, methods: &[Method]) -> Needles {
     let raw = RawMasterKey::random(&mut SysRng).unwrap();
     let master_key_bytes = raw.secret().danger_bytes().to_vec();
     let line = format!("{}\n", hex::encode(&master_key_bytes));
-    write_file(&place.join("master.key"), line.as_bytes(), false).unwrap();
+    write_file(place.join("master.key"), line.as_bytes(), false).unwrap();
     let master_key = MasterKey::Raw(raw);
     let mut needles = master_key_secrets(&master_key_bytes);
     for method in methods {
