@@ -23,6 +23,8 @@ mod ffi;
 pub mod machine;
 pub mod measure;
 pub mod peers;
+#[cfg(feature = "aws-lc")]
+mod sealed;
 pub mod soft;
 pub mod table;
 pub mod task;

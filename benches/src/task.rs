@@ -3,11 +3,8 @@
 use std::thread;
 use std::time::Instant;
 
-use stillkey::{Native, SysRng};
-use stillkey_core::sealed::{Options, Sealer, open};
-use stillkey_core::{
-    Cipher, CipherProvider, CtrStream, EncryptionContext, Iv, MasterKey, RawMasterKey, SecretBytes,
-};
+use stillkey::Native;
+use stillkey_core::{Cipher, CipherProvider, CtrStream, Iv};
 
 use crate::ctr::{CtrWork, Start, data_key};
 use crate::machine;
@@ -202,61 +199,14 @@ fn threads(cipher: Cipher) -> Result<Vec<Contender>, String> {
     Ok(vec![alone, together])
 }
 
+#[cfg(feature = "aws-lc")]
+fn sealed_body(len: usize) -> Result<Vec<Contender>, String> {
+    Ok(crate::sealed::contenders(len))
+}
+
 #[cfg(not(feature = "aws-lc"))]
 fn sealed_body(_: usize) -> Result<Vec<Contender>, String> {
     Err("built without feature aws-lc".to_owned())
-}
-
-#[cfg(feature = "aws-lc")]
-fn sealed_body(len: usize) -> Result<Vec<Contender>, String> {
-    use crate::peers::{AWS_LC, gcm};
-    use stillkey_core::Portable;
-    use stillkey_core::cipher::{Aead, AeadKey};
-
-    let key = AeadKey::new(Aead::Aes256Gcm, SecretBytes::copied(&KEY)).expect("32 bytes");
-    let mut message = vec![1; len];
-    let tag = Portable
-        .aead(&key)
-        .seal(&[0; 12], message.as_mut_slice().into())
-        .expect("short enough");
-    let mut theirs = vec![1; len];
-    let right = gcm(&KEY)(&mut theirs) == tag && theirs == message;
-    assert!(right, "AWS-LC's AES-256-GCM: the answer is wrong");
-
-    let mut raw = gcm(&KEY);
-    let raw = Contender::new(AWS_LC, move |data| {
-        std::hint::black_box(raw(data));
-    });
-    Ok(vec![sealing(len), raw])
-}
-
-/// Bodies of sealed objects with the default options, as one object without end; headers are not timed.
-#[cfg(feature = "aws-lc")]
-fn sealing(len: usize) -> Contender {
-    let master_key = SecretBytes::copied(&KEY);
-    let master_key = MasterKey::Raw(RawMasterKey::new(master_key).expect("32 bytes"));
-    let master_key = [master_key];
-    let context = EncryptionContext::new();
-    let start = |out: &mut Vec<u8>| {
-        let (options, native) = (Options::default(), Native::detect());
-        Sealer::new(&options, &master_key, &context, &native, &mut SysRng, out)
-            .expect("random numbers")
-    };
-
-    let (plaintext, mut object) = (vec![1; len], Vec::new());
-    let mut sealer = start(&mut object);
-    sealer.push(&plaintext, &mut object).expect("short enough");
-    sealer.finish(&mut object).expect("short enough");
-    let opened = open(&object, &master_key, &context).expect("it was sealed right");
-    assert!(*opened == plaintext, "the sealed object has other contents");
-
-    let mut sealer = start(&mut object);
-    Contender::new(SEALED, move |data| {
-        object.clear();
-        sealer
-            .push(data, &mut object)
-            .expect("far from the longest object");
-    })
 }
 
 /// The times of one task, in nanoseconds per operation.
