@@ -35,6 +35,19 @@ impl SecretBuffer for Zeroizing<Box<[u8]>> {
     }
 }
 
+/// The secret of no bytes.
+struct Nothing;
+
+impl SecretBuffer for Nothing {
+    fn bytes(&self) -> &[u8] {
+        &[]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut []
+    }
+}
+
 /// Where secrets live.
 #[derive(Clone, Copy, Debug)]
 pub struct SecretPlace {
@@ -75,9 +88,11 @@ impl SecretBytes {
     }
 
     fn zeroed(len: usize) -> Self {
-        Self(match PLACE.get() {
-            Some(place) => (place.allocate)(len),
-            None => Box::new(Zeroizing::new(vec![0; len].into_boxed_slice())),
+        Self(match (len, PLACE.get()) {
+            // A dictionary can be full of these: they take no memory.
+            (0, _) => Box::new(Nothing),
+            (_, Some(place)) => (place.allocate)(len),
+            (_, None) => Box::new(Zeroizing::new(vec![0; len].into_boxed_slice())),
         })
     }
 

@@ -199,7 +199,10 @@ mod tests {
     }
 
     /// Every register holds 0x5000, where 16 bytes are secret. What the last of the instructions shows; none before it shows anything.
-    fn shown(code: &[&dyn Fn(&mut CodeAssembler) -> Result<(), IcedError>]) -> Option<Leak> {
+    /// Writes an instruction.
+    type Step<'a> = &'a dyn Fn(&mut CodeAssembler) -> Result<(), IcedError>;
+
+    fn shown(code: &[Step<'_>]) -> Option<Leak> {
         let value = |register: Register| {
             if register.is_segment_register() {
                 0
