@@ -31,7 +31,9 @@ pub struct CtrWork {
     /// The cipher.
     pub cipher: Cipher,
     /// Its key.
-    pub key: Vec<u8>,
+    pub key: Arc<DataKey>,
+    /// The one that it changes with, where every call begins with another.
+    other_key: Arc<DataKey>,
     /// Of the file. Its low 32 bits are far from a carry, which some peers don't do.
     pub iv: Iv,
     /// Bytes per call, in place.
@@ -72,9 +74,11 @@ impl Offsets {
 impl CtrWork {
     /// Calls of `len` bytes that begin at `start`s.
     pub fn new(cipher: Cipher, len: usize, start: Start) -> Self {
+        let key = |byte| data_key(cipher, &vec![byte; cipher.key_len()]);
         Self {
             cipher,
-            key: (1..).take(cipher.key_len()).collect(),
+            key: Arc::new(key(1)),
+            other_key: Arc::new(key(2)),
             iv: Iv::new(*b"\xffthe file's\xfe1234"),
             len,
             rekeyed: false,
@@ -130,11 +134,11 @@ impl CtrWork {
         self.check(&name, &mut stream);
         let mut offsets = self.offsets.clone();
         if self.rekeyed {
-            let mut other = self.key.clone();
-            other.reverse();
-            let mut keys = [self.key.clone(), other].into_iter().cycle();
+            let keys = [Arc::clone(&self.key), Arc::clone(&self.other_key)];
+            let mut turn = 0;
             return Contender::new(name, move |data| {
-                stream.rekey(&keys.next().unwrap_or_default());
+                turn ^= 1;
+                stream.rekey(&keys[turn]);
                 stream.apply(offsets.next(), data);
             });
         }
@@ -142,9 +146,9 @@ impl CtrWork {
     }
 
     fn check(&self, name: &str, stream: &mut impl Stream) {
-        let answer = self.answer.get_or_init(|| {
-            self.answers(|offset, data| oracle(self.cipher, &self.key, self.iv, offset, data))
-        });
+        let answer = self
+            .answer
+            .get_or_init(|| self.answers(|offset, data| oracle(&self.key, self.iv, offset, data)));
         let given = self.answers(|offset, data| {
             if self.rekeyed {
                 stream.rekey(&self.key);
@@ -184,7 +188,7 @@ pub fn kept_open_by(kernel: &str) -> String {
 /// A kernel of ours, called as a program calls it.
 struct Ours {
     kernel: &'static Kernel,
-    cipher: Cipher,
+    features: Features,
     iv: Iv,
     stream: CtrStream,
     expanded: Arc<dyn CtrKernel>,
@@ -193,10 +197,11 @@ struct Ours {
 impl Ours {
     /// `None` where the kernel doesn't run on this machine, or not this cipher.
     fn new(kernel: &'static Kernel, work: &CtrWork) -> Option<Self> {
-        let expanded = kernel.ctr(Features::detect(), &data_key(work.cipher, &work.key))?;
+        let features = Features::detect();
+        let expanded = kernel.ctr(features, &work.key)?;
         Some(Self {
             kernel,
-            cipher: work.cipher,
+            features,
             iv: work.iv,
             stream: CtrStream::with_kernel(Arc::clone(&expanded), work.iv),
             expanded,
@@ -214,11 +219,8 @@ impl Ours {
 }
 
 impl Stream for Ours {
-    fn rekey(&mut self, key: &[u8]) {
-        let expanded = self
-            .kernel
-            .ctr(Features::detect(), &data_key(self.cipher, key))
-            .expect("it ran before");
+    fn rekey(&mut self, key: &DataKey) {
+        let expanded = self.kernel.ctr(self.features, key).expect("it ran before");
         self.stream = CtrStream::with_kernel(expanded, self.iv);
     }
 

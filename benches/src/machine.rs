@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use stillkey::cpu::{Feature, Features};
 
 /// The machine and the moment of a run.
@@ -61,20 +60,41 @@ fn processor() -> String {
         .to_owned()
 }
 
-/// The processors that this process may run on: those of its first asker, who has to ask before it pins itself.
+/// The processors that this process may run on: those of its first asker, who has to ask before it pins itself. None where the system
+/// doesn't say.
 pub fn all_cpus() -> &'static [usize] {
-    static ALL: LazyLock<Vec<usize>> = LazyLock::new(|| {
-        let allowed = sched_getaffinity(None).unwrap_or_default();
-        let cpus = 0..CpuSet::MAX_CPU;
-        cpus.filter(|cpu| allowed.is_set(*cpu)).collect()
-    });
+    static ALL: LazyLock<Vec<usize>> = LazyLock::new(affinity::allowed);
     &ALL
 }
 
-/// Keeps this thread on one processor, where the system allows it: a thread that moves loses its caches.
+/// Keeps this thread on one processor, where the system can do that: a thread that moves loses its caches.
 pub fn pin(cpu: usize) {
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    // A figure taken without pinning is noisier and not wrong.
-    let _ = sched_setaffinity(None, &only);
+    affinity::pin(cpu);
+}
+
+#[cfg(target_os = "linux")]
+mod affinity {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    pub(super) fn allowed() -> Vec<usize> {
+        let allowed = sched_getaffinity(None).unwrap_or_default();
+        let cpus = 0..CpuSet::MAX_CPU;
+        cpus.filter(|cpu| allowed.is_set(*cpu)).collect()
+    }
+
+    pub(super) fn pin(cpu: usize) {
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        // A figure taken without pinning is noisier and not wrong.
+        let _ = sched_setaffinity(None, &only);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod affinity {
+    pub(super) fn allowed() -> Vec<usize> {
+        Vec::new()
+    }
+
+    pub(super) fn pin(_: usize) {}
 }

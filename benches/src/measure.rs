@@ -175,11 +175,12 @@ mod tests {
         });
         let fast = Contender::timing_itself("fast", move |_, times| {
             turns += 1;
-            let each = if turns == 4 { 10 } else { 20 };
+            // One turn to count, then two per round: to warm up and to be timed.
+            let each = if turns == 5 { 10 } else { 20 };
             Duration::from_micros(each) * u32::try_from(times).unwrap()
         });
         assert_eq!(
-            slow.times_for(&mut [], Duration::from_millis(1)),
+            slow.times_for(&mut [], Duration::from_micros(1050)),
             10,
             "a slice is filled"
         );

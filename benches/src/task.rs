@@ -165,7 +165,7 @@ fn copy(cipher: Cipher, len: usize) -> Vec<Contender> {
 
 fn threads(cipher: Cipher) -> Result<Vec<Contender>, String> {
     let [first, second, ..] = *machine::all_cpus() else {
-        return Err("this process has one processor".to_owned());
+        return Err("this process can be pinned to less than two processors".to_owned());
     };
     let (one, two) = (stream(cipher), stream(cipher));
     // Both by the wall clock: processor time would hide it if the threads waited for each other.

@@ -6,6 +6,7 @@ use aes_gcm::aead::consts::{U12, U16};
 use aes_gcm::{AesGcm, KeyInit};
 
 use crate::secret::SecretBytes;
+use crate::stack::wiped;
 
 pub(crate) const TAG_LEN: usize = 16;
 
@@ -28,12 +29,14 @@ pub(crate) fn seal(
     aad: &[u8],
     data: &mut [u8],
 ) -> Result<[u8; TAG_LEN], GcmError> {
-    let cipher = AesGcm::<Aes256, U12>::new_from_slice(key.danger_bytes())
-        .map_err(|_| GcmError::KeyLength)?;
-    let tag = cipher
-        .encrypt_inout_detached(nonce.into(), aad, data.into())
-        .map_err(|_| GcmError::MessageLength)?;
-    Ok(tag.into())
+    wiped(|| {
+        let cipher = AesGcm::<Aes256, U12>::new_from_slice(key.danger_bytes())
+            .map_err(|_| GcmError::KeyLength)?;
+        let tag = cipher
+            .encrypt_inout_detached(nonce.into(), aad, data.into())
+            .map_err(|_| GcmError::MessageLength)?;
+        Ok(tag.into())
+    })
 }
 
 /// Decrypts `data` in place if `tag` fits; its content is of no use otherwise. A 16-byte nonce goes through GHASH as §7.1 step 2 says.
@@ -44,7 +47,17 @@ pub(crate) fn open(
     data: &mut [u8],
     tag: &[u8; TAG_LEN],
 ) -> Result<(), GcmError> {
-    let (key, data) = (key.danger_bytes(), data.into());
+    wiped(|| open_unwiped(key.danger_bytes(), nonce, aad, data, tag))
+}
+
+fn open_unwiped(
+    key: &[u8],
+    nonce: &[u8],
+    aad: &[u8],
+    data: &mut [u8],
+    tag: &[u8; TAG_LEN],
+) -> Result<(), GcmError> {
+    let data = data.into();
     let opened = if let Ok(nonce) = <&[u8; 12]>::try_from(nonce) {
         let cipher = AesGcm::<Aes256, U12>::new_from_slice(key).map_err(|_| GcmError::KeyLength)?;
         cipher.decrypt_inout_detached(nonce.into(), aad, data, tag.into())

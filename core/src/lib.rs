@@ -55,7 +55,8 @@ mod master;
 mod method;
 mod random;
 pub mod sealed;
-mod secret;
+pub mod secret;
+mod stack;
 mod stream;
 #[cfg(test)]
 mod testing;

@@ -12,6 +12,7 @@ use sha2::Sha256;
 use crate::context::EncryptionContext;
 use crate::error::{Error, Misuse};
 use crate::secret::SecretBytes;
+use crate::stack::wiped;
 
 /// A master key, by how data is sealed under it.
 #[derive(Clone, Debug)]
@@ -87,9 +88,11 @@ impl RawMasterKey {
     )]
     pub fn reference(&self) -> String {
         let mut reference = [0; 8];
-        Hkdf::<Sha256>::new(None, self.0.danger_bytes())
-            .expand(b"stillkey/v1/master-key-reference", &mut reference)
-            .expect("8 bytes are few enough");
+        wiped(|| {
+            Hkdf::<Sha256>::new(None, self.0.danger_bytes())
+                .expand(b"stillkey/v1/master-key-reference", &mut reference)
+                .expect("8 bytes are few enough");
+        });
         reference
             .iter()
             .map(|byte| alloc::format!("{byte:02x}"))

@@ -1,16 +1,54 @@
 //! Key material: zeroized when dropped, redacted when printed, never copied by accident.
+//!
+//! It lives on the heap, or where [`place_secrets`] says: a program with an operating system can lock it in memory and keep it out of core
+//! dumps.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
+use once_cell::race::OnceRef;
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Misuse};
 use crate::method::Cipher;
+
+/// Memory for one secret. Dropping it zeroizes the bytes.
+pub trait SecretBuffer: Send + Sync {
+    /// The bytes.
+    fn bytes(&self) -> &[u8];
+
+    /// The bytes, to be changed in place.
+    fn bytes_mut(&mut self) -> &mut [u8];
+}
+
+impl SecretBuffer for Zeroizing<Box<[u8]>> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+/// Where secrets live.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretPlace {
+    /// Memory for this many bytes, all zero.
+    pub allocate: fn(usize) -> Box<dyn SecretBuffer>,
+}
+
+static PLACE: OnceRef<'static, SecretPlace> = OnceRef::new();
+
+/// From now on, secrets of this process live in `place`; those that exist stay where they are. The first call counts: `false` says that
+/// another place was chosen before.
+pub fn place_secrets(place: &'static SecretPlace) -> bool {
+    PLACE.set(place).is_ok()
+}
 
 /// Secret bytes. Zeroized on drop; `Debug` shows only the length; comparison takes constant time; cloning is explicit.
 ///
@@ -19,14 +57,11 @@ use crate::method::Cipher;
 /// let secret = SecretBytes::new(vec![1, 2, 3]);
 /// assert_eq!(format!("{secret:?}"), "SecretBytes(3 bytes)");
 /// ```
-pub struct SecretBytes(Zeroizing<Box<[u8]>>);
+pub struct SecretBytes(Box<dyn SecretBuffer>);
 
 impl SecretBytes {
-    /// Takes the bytes over. A vector with spare capacity is copied into one without, and zeroized.
+    /// Copies the bytes to where secrets live, and zeroizes the vector.
     pub fn new(mut bytes: Vec<u8>) -> Self {
-        if bytes.len() == bytes.capacity() {
-            return Self(Zeroizing::new(bytes.into_boxed_slice()));
-        }
         let copy = Self::copied(&bytes);
         bytes.zeroize();
         copy
@@ -34,7 +69,16 @@ impl SecretBytes {
 
     /// A copy of `bytes`; zeroizing the original stays with the caller.
     pub fn copied(bytes: &[u8]) -> Self {
-        Self(Zeroizing::new(bytes.into()))
+        let mut copy = Self::zeroed(bytes.len());
+        copy.bytes_mut().copy_from_slice(bytes);
+        copy
+    }
+
+    fn zeroed(len: usize) -> Self {
+        Self(match PLACE.get() {
+            Some(place) => (place.allocate)(len),
+            None => Box::new(Zeroizing::new(vec![0; len].into_boxed_slice())),
+        })
     }
 
     /// `len` bytes from `rng`.
@@ -42,47 +86,47 @@ impl SecretBytes {
     /// # Errors
     /// [`Error::Unavailable`] when `rng` fails.
     pub fn random<R: TryCryptoRng + ?Sized>(rng: &mut R, len: usize) -> Result<Self, Error> {
-        let mut bytes = Self::new(vec![0; len]);
+        let mut bytes = Self::zeroed(len);
         crate::random::fill(rng, bytes.bytes_mut())?;
         Ok(bytes)
     }
 
     /// Number of bytes.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.bytes().len()
     }
 
     /// Whether there are no bytes at all, as in the key of a plaintext entry.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.bytes().is_empty()
     }
 
     /// A second copy, as protected as the first.
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        Self::copied(&self.0)
+        Self::copied(self.0.bytes())
     }
 
     /// The bytes themselves: for a key schedule, a wrapping operation, or an export that its user asked for by name.
     pub fn danger_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.bytes()
     }
 
     /// As [`SecretBytes::danger_bytes`], to be changed in place.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0
+        self.0.bytes_mut()
     }
 }
 
 impl fmt::Debug for SecretBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecretBytes({} bytes)", self.0.len())
+        write!(f, "SecretBytes({} bytes)", self.len())
     }
 }
 
 impl PartialEq for SecretBytes {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.0.bytes().ct_eq(other.0.bytes()).into()
     }
 }
 

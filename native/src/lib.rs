@@ -5,7 +5,19 @@
 //!   those of TiKV and TiFlash, bit for bit.
 //! - [`EncryptedReader`], [`EncryptedWriter`] and [`EncryptedFile`] decrypt and encrypt files, from any byte on.
 //! - [`AtomicFile`] writes a whole file or none.
+//! - [`Native`] picks the fastest kernels that the processor has; [`parallel`] shares large buffers among threads.
 //! - [`core`] is `stillkey-core`: the same without files, for browsers and small devices.
+//!
+//! # Features
+//!
+//! None is on by default: each costs its users something.
+//!
+//! - `rayon`: large buffers and the bodies of sealed objects are worked on by all threads of the caller's rayon pool. Nothing changes but the
+//!   time; without it, [`parallel`] is the calling thread.
+//! - `aws-lc-rs`: AES-256-GCM of sealed objects by AWS-LC, two to four times as fast as the portable one. Builds C code, so it needs a C compiler.
+//! - `config`: reads TiKV's configuration file.
+//!
+//! # Example
 //!
 //! A directory with its first encrypted file, which is then read from its middle:
 //!
@@ -70,6 +82,7 @@ mod master;
 pub mod parallel;
 mod provider;
 mod sealed;
+pub mod secret;
 mod store;
 #[cfg(test)]
 mod testing;

@@ -10,14 +10,16 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io::Read;
 use std::path::PathBuf;
 
 use rand_core::{TryCryptoRng, TryRng};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use stillkey::{Native, SealedReader};
 use stillkey_core::error::{Finding, Unsupported};
-use stillkey_core::sealed::{Header, Opener, Options, Suite, open, seal};
+use stillkey_core::sealed::{Header, Opener, Options, Sealer, Suite, open, seal};
 use stillkey_core::{EncryptionContext, Error, MasterKey, Portable, RawMasterKey, SecretBytes};
 
 /// A line of `v1.json`.
@@ -86,9 +88,19 @@ fn every_frozen_object_is_reproduced_and_opens_with_each_of_its_master_keys() {
         };
         assert_eq!(hex(&Sha256::digest(&frozen)), vector.sha256, "{name}");
         assert!(made == frozen, "{name}: other bytes than those frozen");
+        let made = seal_natively(&plaintext, &options, &master_keys, &context);
+        assert!(
+            made == frozen,
+            "{name}: other bytes by this processor's kernels"
+        );
         for master_key in master_keys {
-            let opened = open(&frozen, &[master_key], &context);
+            let master_key = [master_key];
+            let opened = open(&frozen, &master_key, &context);
             assert!(opened.unwrap().as_slice() == plaintext, "{name}");
+            let (mut reader, mut opened) = (&frozen[..], Vec::new());
+            let reader = SealedReader::new(&mut reader, &master_key, &context);
+            reader.unwrap().read_to_end(&mut opened).unwrap();
+            assert!(opened == plaintext, "{name}");
         }
     }
 }
@@ -114,6 +126,28 @@ fn every_case_gets_its_verdict_at_once_and_in_pieces() {
             }
         }
     }
+}
+
+fn seal_natively(
+    plaintext: &[u8],
+    options: &Options,
+    master_keys: &[MasterKey],
+    context: &EncryptionContext,
+) -> Vec<u8> {
+    let (mut object, mut rng) = (Vec::new(), CountingRng(0));
+    let provider = Native::detect();
+    let sealer = Sealer::new(
+        options,
+        master_keys,
+        context,
+        &provider,
+        &mut rng,
+        &mut object,
+    );
+    let mut sealer = sealer.unwrap();
+    sealer.push(plaintext, &mut object).unwrap();
+    sealer.finish(&mut object).unwrap();
+    object
 }
 
 impl Case {

@@ -5,6 +5,7 @@ use aes_gcm::aead::consts::U12;
 use aes_gcm::{AesGcm, KeyInit};
 use inout::InOutBuf;
 use serde::Deserialize;
+use stillkey::Native;
 use stillkey_core::cipher::{Aead, AeadKey};
 use stillkey_core::{
     Cipher, CipherProvider, CtrStream, Envelope, Error, Iv, Method, Portable, SecretBytes,
@@ -170,6 +171,7 @@ struct Gcm {
 #[test]
 fn envelopes_open_wycheproofs_valid_messages_and_call_invalid_ones_the_wrong_master_key() {
     let (mut opened, mut refused, mut long_nonces) = (0, 0, 0);
+    let mut kernels = 0;
     for vector in json::<Vec<Gcm>>("gcm/aes256-gcm.json") {
         if !vector.aad.is_empty() {
             continue; // An envelope authenticates nothing beside its payload.
@@ -198,18 +200,28 @@ fn envelopes_open_wycheproofs_valid_messages_and_call_invalid_ones_the_wrong_mas
             continue;
         };
         let key = SecretBytes::new(hex::decode(&vector.key));
-        let kernel = Portable.aead(&AeadKey::new(Aead::Aes256Gcm, key).unwrap());
+        let key = AeadKey::new(Aead::Aes256Gcm, key).unwrap();
         let tag: [u8; 16] = tag.try_into().unwrap();
-        let mut data = content.clone();
-        let result = kernel.open(&nonce, data.as_mut_slice().into(), &tag);
-        assert_eq!(result.is_ok(), vector.valid, "{}", vector.id);
-        if vector.valid {
-            assert_eq!(hex::encode(&data), vector.plaintext);
-            assert_eq!(kernel.seal(&nonce, data.as_mut_slice().into()), Ok(tag));
-            assert_eq!(data, content);
+        for provider in [&Portable as &dyn CipherProvider, &Native::detect()] {
+            let kernel = provider.aead(&key);
+            let (mut data, mut opened) = (content.clone(), vec![0xee; content.len()]);
+            let in_place = kernel.open(&nonce, data.as_mut_slice().into(), &tag);
+            let between = kernel.open_to(&nonce, &content, &mut opened, &tag);
+            assert_eq!(in_place.is_ok(), vector.valid, "{}", vector.id);
+            assert_eq!(between.is_ok(), vector.valid, "{}", vector.id);
+            if vector.valid {
+                assert_eq!(hex::encode(&data), vector.plaintext);
+                assert_eq!(opened, data);
+                let mut sealed = vec![0xee; data.len()];
+                assert_eq!(kernel.seal_to(&nonce, &data, &mut sealed), Ok(tag));
+                assert_eq!(kernel.seal(&nonce, data.as_mut_slice().into()), Ok(tag));
+                assert_eq!((data, sealed), (content.clone(), content.clone()));
+            }
         }
+        kernels += 1;
     }
     assert_eq!((opened, refused, long_nonces), (40, 27, 19));
+    assert_eq!(kernels, 48, "both back ends");
 }
 
 #[derive(Deserialize)]

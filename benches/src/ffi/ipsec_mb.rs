@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::LazyLock;
 
 use libloading::Library;
-use stillkey_core::{Cipher, Iv};
+use stillkey_core::{Cipher, DataKey, Iv};
 
 use super::absent;
 use crate::peers::{Stream, from_within_a_block};
@@ -167,7 +167,7 @@ impl Ctr {
             job,
             iv,
         };
-        stream.rekey(key);
+        stream.set_key(key);
         Some(stream)
     }
 
@@ -190,10 +190,9 @@ impl Ctr {
             "the job is done"
         );
     }
-}
 
-impl Stream for Ctr {
-    fn rekey(&mut self, key: &[u8]) {
+    /// `key` is as long as the cipher's.
+    fn set_key(&mut self, key: &[u8]) {
         let [for_128, for_192, for_256] = self.api.expand;
         let expand = match self.cipher {
             Cipher::Aes192 => for_192,
@@ -201,8 +200,14 @@ impl Stream for Ctr {
             _ => for_128,
         };
         let [enc, dec] = &mut *self.schedules;
-        // SAFETY: by the contract of `Stream`, `key` is as long as the cipher's; both schedules have room for the longest one.
+        // SAFETY: the caller's `key` is as long as the cipher's, which is all that is read; both schedules have room for the longest one.
         unsafe { expand(key.as_ptr(), enc, dec) }
+    }
+}
+
+impl Stream for Ctr {
+    fn rekey(&mut self, key: &DataKey) {
+        self.set_key(key.secret().danger_bytes());
     }
 
     fn apply(&mut self, offset: u64, data: &mut [u8]) {

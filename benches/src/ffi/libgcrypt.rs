@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::LazyLock;
 
 use libloading::{Library, Symbol};
-use stillkey_core::{Cipher, Iv};
+use stillkey_core::{Cipher, DataKey, Iv};
 
 use super::absent;
 use crate::peers::{Stream, position};
@@ -90,7 +90,7 @@ impl Ctr {
             return None;
         }
         let mut stream = Self { api, handle, iv };
-        stream.rekey(key);
+        stream.set_key(key);
         Some(stream)
     }
 
@@ -102,13 +102,17 @@ impl Ctr {
         };
         assert_eq!(status, 0, "libgcrypt encrypts");
     }
-}
 
-impl Stream for Ctr {
-    fn rekey(&mut self, key: &[u8]) {
+    fn set_key(&mut self, key: &[u8]) {
         // SAFETY: the handle is open, and the function reads the bytes of `key`.
         let status = unsafe { (self.api.setkey)(self.handle, key.as_ptr(), key.len()) };
         assert_eq!(status, 0, "libgcrypt takes the key");
+    }
+}
+
+impl Stream for Ctr {
+    fn rekey(&mut self, key: &DataKey) {
+        self.set_key(key.secret().danger_bytes());
     }
 
     fn apply(&mut self, offset: u64, data: &mut [u8]) {

@@ -46,15 +46,13 @@ macro_rules! width {
             let mut chains = [black_box($zero); CHAINS];
             for _ in 0..blocks / (CHAINS * $lanes) {
                 for _ in 1..ROUNDS {
-                    chains = chains.map(
-                        #[inline(always)]
-                        |chain| $round(chain, key),
-                    );
+                    for chain in &mut chains {
+                        *chain = $round(*chain, key);
+                    }
                 }
-                chains = chains.map(
-                    #[inline(always)]
-                    |chain| $last(chain, key),
-                );
+                for chain in &mut chains {
+                    *chain = $last(*chain, key);
+                }
             }
             black_box(chains);
         }

@@ -7,7 +7,7 @@ use foreign_types::ForeignType;
 use openssl::cipher::{Cipher as Evp, CipherRef};
 use openssl::cipher_ctx::CipherCtx;
 use openssl_sys::{EVP_EncryptInit_ex, EVP_EncryptUpdate};
-use stillkey_core::{Cipher, Iv};
+use stillkey_core::{Cipher, DataKey, Iv};
 
 use crate::peers::{Stream, position};
 
@@ -39,21 +39,22 @@ impl Ctr {
         Some(Self { context, iv })
     }
 
-    /// Starts anew at `counter`, with another key or the same.
-    fn init(&mut self, key: Option<&[u8]>, counter: &[u8; Iv::LEN]) {
+    /// Sets what is given and keeps the rest. `key` is as long as the cipher's.
+    fn init(&mut self, key: Option<&[u8]>, counter: Option<&[u8; Iv::LEN]>) {
         let key = key.map_or(ptr::null(), <[u8]>::as_ptr);
-        // SAFETY: the context is alive and has its cipher since `new`; `key` is null or, by the contract of `Stream`, as long as the
-        // cipher's key; every counter mode here has an IV of 16 bytes.
+        let counter = counter.map_or(ptr::null(), |counter| counter.as_ptr());
+        // SAFETY: the context is alive and has its cipher since `new`; `key` is null or as long as the cipher's,
+        // as the caller sees to it; every counter mode here has an IV of 16 bytes.
         let done = unsafe {
             EVP_EncryptInit_ex(
                 self.context.as_ptr(),
                 ptr::null(),
                 ptr::null_mut(),
                 key,
-                counter.as_ptr(),
+                counter,
             )
         };
-        assert_eq!(done, 1, "OpenSSL takes the counter");
+        assert_eq!(done, 1, "OpenSSL takes key and counter");
     }
 
     fn update(&mut self, data: &mut [u8]) {
@@ -70,14 +71,14 @@ impl Ctr {
 }
 
 impl Stream for Ctr {
-    fn rekey(&mut self, key: &[u8]) {
-        let iv = self.iv;
-        self.init(Some(key), iv.as_bytes());
+    fn rekey(&mut self, key: &DataKey) {
+        let key = key.secret().danger_bytes();
+        self.init(Some(key), None);
     }
 
     fn apply(&mut self, offset: u64, data: &mut [u8]) {
         let (counter, skip) = position(self.iv, offset);
-        self.init(None, &counter);
+        self.init(None, Some(&counter));
         if skip != 0 {
             self.update(&mut [0; 16][..skip]);
         }

@@ -5,7 +5,7 @@ use aws_lc_rs::cipher::{
     AES_128, AES_192, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey,
 };
 use aws_lc_rs::iv::FixedLength;
-use stillkey_core::{Cipher, Iv};
+use stillkey_core::{Cipher, DataKey, Iv};
 
 use super::{Stream, from_within_a_block, locked_version};
 
@@ -46,7 +46,8 @@ impl Ctr {
 }
 
 impl Stream for Ctr {
-    fn rekey(&mut self, key: &[u8]) {
+    fn rekey(&mut self, key: &DataKey) {
+        let key = key.secret().danger_bytes();
         self.key = expand(self.cipher, key).expect("the same cipher as before");
     }
 

@@ -8,7 +8,7 @@ mod rustcrypto;
 use std::fmt;
 
 pub(crate) use rustcrypto::oracle;
-use stillkey_core::{Cipher, Iv};
+use stillkey_core::{Cipher, DataKey, Iv};
 
 use crate::ctr::CtrWork;
 use crate::ffi;
@@ -17,7 +17,7 @@ use crate::measure::Contender;
 /// Counter mode over one file.
 pub(crate) trait Stream: 'static {
     /// Goes over to another key of the same cipher, and so of the same length.
-    fn rekey(&mut self, key: &[u8]);
+    fn rekey(&mut self, key: &DataKey);
 
     /// XORs the keystream over `data`, whose first byte stands at byte `offset` of the file.
     fn apply(&mut self, offset: u64, data: &mut [u8]);
@@ -77,7 +77,7 @@ impl Peer {
         open: fn(Cipher, &[u8], Iv) -> Option<S>,
     ) -> Self {
         let contender = move |work: &CtrWork| {
-            let stream = open(work.cipher, &work.key, work.iv)?;
+            let stream = open(work.cipher, work.key.secret().danger_bytes(), work.iv)?;
             Some(work.contender_of(name, stream))
         };
         Self {

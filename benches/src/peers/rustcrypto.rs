@@ -4,7 +4,7 @@ use aes::{Aes128, Aes192, Aes256};
 use cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 use ctr::Ctr128BE;
 use sm4::Sm4;
-use stillkey_core::{Cipher, Iv};
+use stillkey_core::{Cipher, DataKey, Iv};
 
 use super::{Stream, locked_version};
 
@@ -63,7 +63,8 @@ impl Ctr {
 }
 
 impl Stream for Ctr {
-    fn rekey(&mut self, key: &[u8]) {
+    fn rekey(&mut self, key: &DataKey) {
+        let key = key.secret().danger_bytes();
         self.stream = Any::new(self.stream.cipher(), key, self.iv);
     }
 
@@ -78,8 +79,9 @@ impl Stream for Ctr {
 }
 
 /// What every contender's answer has to equal.
-pub(crate) fn oracle(cipher: Cipher, key: &[u8], iv: Iv, offset: u64, data: &mut [u8]) {
-    if let Some(mut stream) = Ctr::new(cipher, key, iv) {
+pub(crate) fn oracle(key: &DataKey, iv: Iv, offset: u64, data: &mut [u8]) {
+    let bytes = key.secret().danger_bytes();
+    if let Some(mut stream) = Ctr::new(key.cipher(), bytes, iv) {
         stream.apply(offset, data);
     }
 }

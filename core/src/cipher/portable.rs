@@ -17,6 +17,7 @@ use super::{Aead, AeadError, AeadKernel, AeadKey, Blockwise, CipherProvider, Ctr
 use crate::iv::Iv;
 use crate::method::Cipher;
 use crate::secret::DataKey;
+use crate::stack::wiped;
 
 /// Kernels that need nothing of the processor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,10 +40,12 @@ impl CipherProvider for Portable {
 
     fn aead(&self, key: &AeadKey) -> Box<dyn AeadKernel> {
         let bytes = key.secret().danger_bytes();
-        match key.aead() {
-            Aead::Aes256Gcm => Box::new(expand::<AesGcm<Aes256, U12>>(bytes)),
+        wiped(|| match key.aead() {
+            Aead::Aes256Gcm => {
+                Box::new(expand::<AesGcm<Aes256, U12>>(bytes)) as Box<dyn AeadKernel>
+            }
             Aead::Sm4Gcm => Box::new(CtrGcm::new(sm4_kernel(bytes))),
-        }
+        })
     }
 }
 
@@ -50,7 +53,7 @@ fn ctr_kernel<C>(key: &[u8]) -> Arc<dyn CtrKernel>
 where
     C: KeyInit + BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Send + Sync + 'static,
 {
-    Arc::new(Ctr(expand::<C>(key)))
+    wiped(|| Arc::new(Ctr(expand::<C>(key))) as _)
 }
 
 #[expect(

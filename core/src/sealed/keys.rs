@@ -1,10 +1,7 @@
 //! The keys of a sealed object: everything below the data key is derived from it by HKDF-SHA256 and bound to the preamble.
 //!
-//! **What is not wiped.** The keys themselves stand in [`SecretBytes`] and zeroizing buffers, and the hash and HMAC states that hang on
-//! them are zeroized when dropped. Three kinds of copies are out of reach: the pseudorandom key that `Hkdf` makes in its first step, and
-//! the output blocks of its second and the padded keys of HMAC, which pass through plain arrays on the stack; what the compiler leaves in
-//! registers and on the stack when it moves a value; and temporaries of the AES key schedule. They live until the stack is written over,
-//! so a core dump or a swapped page taken in between may hold them.
+//! The keys stand in [`SecretBytes`] and zeroizing buffers, the hash and HMAC states that hang on them are zeroized when dropped, and the
+//! stack behind every derivation is wiped: `Hkdf` and `Hmac` pass pseudorandom and padded keys through plain arrays.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -21,6 +18,7 @@ use crate::error::Error;
 use crate::gcm::{self, GcmError};
 use crate::master::RawMasterKey;
 use crate::secret::SecretBytes;
+use crate::stack::wiped;
 
 /// Length in bytes of data keys, key-encryption keys, commitments and authentication codes.
 pub(crate) const LEN: usize = 32;
@@ -50,7 +48,7 @@ pub(crate) struct ObjectKeys {
 impl ObjectKeys {
     pub(crate) fn derive(data_key: &SecretBytes, salt: &[u8; LEN], preamble: Vec<u8>) -> Self {
         Self {
-            hkdf: Hkdf::new(Some(salt), data_key.danger_bytes()),
+            hkdf: wiped(|| Hkdf::new(Some(salt), data_key.danger_bytes())),
             preamble,
         }
     }
@@ -60,8 +58,7 @@ impl ObjectKeys {
         reason = "HKDF-SHA256 fails only above 8160 bytes of output"
     )]
     fn expand_into(&self, label: &[u8], key: &mut [u8]) {
-        self.hkdf
-            .expand_multi_info(&[label, &self.preamble], key)
+        wiped(|| self.hkdf.expand_multi_info(&[label, &self.preamble], key))
             .expect("at most 32 bytes are asked for");
     }
 
@@ -83,11 +80,11 @@ impl ObjectKeys {
     }
 
     pub(crate) fn header_mac(&self, header: &[u8]) -> [u8; LEN] {
-        self.mac(header).finalize().into_bytes().into()
+        wiped(|| self.mac(header).finalize().into_bytes().into())
     }
 
     pub(crate) fn verifies(&self, header: &[u8], mac: &[u8; LEN]) -> bool {
-        self.mac(header).verify(mac.into()).is_ok()
+        wiped(|| self.mac(header).verify(mac.into()).is_ok())
     }
 
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
@@ -154,9 +151,11 @@ pub(crate) fn unwrap_raw(
 )]
 fn raw_wrapping_key(master_key: &RawMasterKey, salt: &[u8; LEN]) -> SecretBytes {
     let mut key = vec![0; LEN];
-    Hkdf::<Sha256>::new(Some(salt), master_key.secret().danger_bytes())
-        .expand(RAW_WRAP_LABEL, &mut key)
-        .expect("32 bytes are few enough");
+    wiped(|| {
+        Hkdf::<Sha256>::new(Some(salt), master_key.secret().danger_bytes())
+            .expand(RAW_WRAP_LABEL, &mut key)
+            .expect("32 bytes are few enough");
+    });
     SecretBytes::new(key)
 }
 

@@ -99,6 +99,7 @@ fn long_version() -> String {
 }
 
 fn main() -> ExitCode {
+    stillkey::secret::protect();
     let Cli { ui, command } = Cli::parse();
     let done = match command {
         Command::Keygen(args) => args.run(&ui),

@@ -48,11 +48,6 @@ impl ThreadsArgs {
     }
 
     #[cfg(not(feature = "rayon"))]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "as with threads"
-    )]
     fn start_pool(&self) -> Outcome {
         Ok(())
     }

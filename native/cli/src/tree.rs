@@ -288,6 +288,32 @@ mod tests {
     }
 
     #[test]
+    fn the_first_failure_by_order_counts_and_everything_before_it_is_done() {
+        let files: Vec<u64> = (0..50).collect();
+        let done = Mutex::new(Vec::new());
+        let failure = each(&files, |file| {
+            match file {
+                // The later one fails first.
+                20 => std::thread::sleep(std::time::Duration::from_millis(50)),
+                21 => {}
+                file => {
+                    done.lock().unwrap().push(*file);
+                    return Ok(1);
+                }
+            }
+            Err(Failure::usage(file.to_string()))
+        });
+        let failure = format!("{:?}", failure.unwrap_err());
+        assert!(failure.contains("20"), "{failure}");
+        let mut done = done.into_inner().unwrap();
+        done.sort_unstable();
+        assert_eq!(done[..20], files[..20]);
+
+        let totals = each(&files, |file| Ok(*file)).unwrap();
+        assert_eq!((totals.files, totals.bytes), (50, 49 * 25));
+    }
+
+    #[test]
     fn directories_that_were_there_keep_their_permissions() {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("from"), directory.path().join("to"));

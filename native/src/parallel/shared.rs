@@ -6,7 +6,7 @@ use stillkey_core::{CtrStream, Error};
 /// Below this many bytes, waking other threads takes longer than they save.
 const ALONE: usize = 1 << 20;
 
-/// Bytes that one thread takes at a time, or up to twice as much. Between 64 KiB and 1 MiB it makes no difference.
+/// Bytes that one thread takes at a time, or up to twice as much. Measured from 64 KiB to 1 MiB, all parts are as good.
 const PART: usize = 256 << 10;
 
 pub(super) fn pays(len: usize) -> bool {

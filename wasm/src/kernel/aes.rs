@@ -12,7 +12,7 @@ use crate::sbox::{self, Plane};
 /// An expanded key.
 pub(super) struct Aes {
     /// What is added to the counter before the first round.
-    whitening: Zeroizing<[u8; 16]>,
+    whitening: Box<Zeroizing<[u8; 16]>>,
     /// Four groups a round, with the constant of the S-box: MixColumns leaves equal bytes as they are.
     round_keys: RoundKeys,
 }
@@ -31,12 +31,11 @@ impl Aes {
     fn expanded(keys: &[[u8; 16]]) -> Self {
         let after = u8x16_splat(sbox::AES.after);
         let mut round_keys = RoundKeys::zeros(4 * (keys.len() - 1));
-        let rounds = round_keys.0.as_chunks_mut().0.iter_mut();
-        for (round_key, key) in rounds.zip(&keys[1..]) {
-            *round_key = planes::broadcast(v128_xor(must_cast(*key), after));
+        for (round_key, key) in round_keys.0.chunks_mut(4).zip(&keys[1..]) {
+            planes::broadcast(v128_xor(must_cast(*key), after), round_key);
         }
         Self {
-            whitening: keys[0].into(),
+            whitening: Box::new(keys[0].into()),
             round_keys,
         }
     }
@@ -44,7 +43,7 @@ impl Aes {
 
 impl Keystream for Aes {
     fn keystream(&self, counter: u128, state: &mut State) {
-        let whitening = must_cast(*self.whitening);
+        let whitening = must_cast(**self.whitening);
         planes::counters(counter, |block| v128_xor(block, whitening), state);
         let mut round_keys = self.round_keys.0.as_chunks().0.iter();
         while let Some(round_key) = round_keys.next() {
@@ -73,8 +72,10 @@ fn shifted(state: &State, plane: usize) -> [v128; 4] {
     ]
 }
 
+/// ShiftRows, MixColumns, AddRoundKey.
 #[inline(always)]
 fn mix_columns(state: &mut State, round_key: &State) {
+    // A byte becomes x(a + b) + b + c + d, where x moves bits up by one, and the highest one to where x^8 = x^4 + x^3 + x + 1 has bits.
     let sums = |[a, b, c, d]: [v128; 4]| [a.xor(b), b.xor(c), c.xor(d), d.xor(a)];
     let top = sums(shifted(state, 7));
     let mut below = top;
@@ -94,6 +95,7 @@ fn mix_columns(state: &mut State, round_key: &State) {
     }
 }
 
+/// ShiftRows, AddRoundKey.
 #[inline(always)]
 fn last(state: &mut State, round_key: &State) {
     for plane in 0..8 {

@@ -64,11 +64,11 @@ impl<K: Keystream> CtrBlocks for Strides<K> {
     }
 }
 
-/// The planes of a block that stands in all 32 places, its bytes being in the order of `lanes`: group `g` has byte `g` of each lane.
-pub(super) fn broadcast(lanes: v128) -> State {
-    core::array::from_fn(|group| {
-        core::array::from_fn(|plane| broadcast_bit(lanes, 8 * group + plane))
-    })
+/// The planes that the same block has in all 32 places: byte `g` of each lane of `lanes` goes to group `g`.
+pub(super) fn broadcast(lanes: v128, groups: &mut [Planes]) {
+    for (bit, plane) in groups.as_flattened_mut().iter_mut().enumerate() {
+        *plane = broadcast_bit(lanes, bit);
+    }
 }
 
 #[inline(always)]
@@ -76,7 +76,7 @@ fn broadcast_bit(lanes: v128, bit: usize) -> v128 {
     i32x4_shr(i32x4_shl(lanes, 31 - bit as u32), 31)
 }
 
-/// Fills `state` with 32 consecutive counters. `lanes` puts the bytes of one, which come in big-endian order, as for [`broadcast`].
+/// Fills `state` with 32 consecutive counters. `lanes` brings the bytes of one, big-endian, to where [`broadcast`] takes them from.
 #[inline(always)]
 pub(super) fn counters(first: u128, lanes: impl Fn(v128) -> v128, state: &mut State) {
     // Beyond the lowest five bits there are only two different counters: that of the first block, and the one that it carries into.
@@ -86,23 +86,20 @@ pub(super) fn counters(first: u128, lanes: impl Fn(v128) -> v128, state: &mut St
     let start = lanes(must_cast(start.to_be_bytes()));
     let difference = v128_xor(start, lanes(must_cast(carried.to_be_bytes())));
     let has_carried = u32x4_splat(u32::MAX.checked_shl(u32::from(STRIDE) - low).unwrap_or(0));
-    for (group, planes) in state.iter_mut().enumerate() {
-        for (plane, bits) in planes.iter_mut().enumerate() {
-            let bit = 8 * group + plane;
-            let change = v128_and(broadcast_bit(difference, bit), has_carried);
-            *bits = v128_xor(broadcast_bit(start, bit), change);
-        }
+    for (bit, plane) in state.as_flattened_mut().iter_mut().enumerate() {
+        let change = v128_and(broadcast_bit(difference, bit), has_carried);
+        *plane = v128_xor(broadcast_bit(start, bit), change);
     }
-    // Bit n of the masks is a bit of n.
-    let numbers = [
+    // The five bits of n, at bit n of a lane.
+    const NUMBERS: [u32; 5] = [
         0xaaaa_aaaa,
         0xcccc_cccc,
         0xf0f0_f0f0,
         0xff00_ff00,
-        0xffff_0000_u32,
+        0xffff_0000,
     ];
-    for (bits, number) in state[3].iter_mut().zip(numbers) {
-        *bits = v128_xor(*bits, u32x4(0, 0, 0, number.rotate_right(low)));
+    for (plane, number) in state[3].iter_mut().zip(NUMBERS) {
+        *plane = v128_xor(*plane, u32x4(0, 0, 0, number.rotate_right(low)));
     }
 }
 
@@ -163,13 +160,13 @@ pub(super) fn zip_words(a: v128, b: v128) -> [v128; 2] {
     ]
 }
 
-/// Round keys as planes, zeroized when they are dropped.
+/// Round keys as planes, zeroized when dropped. Boxed, so that moving them leaves no copy behind.
 pub(super) struct RoundKeys(pub(super) Box<[Planes]>);
 
 impl RoundKeys {
-    /// As many as there are `lanes`: of each, the bytes that `broadcast` takes, and the groups of it that the cipher has keys for.
-    pub(super) fn zeros(len: usize) -> Self {
-        Self(vec![[ZERO; 8]; len].into())
+    /// Room for the keys of `groups` groups.
+    pub(super) fn zeros(groups: usize) -> Self {
+        Self(vec![[ZERO; 8]; groups].into())
     }
 }
 

@@ -15,6 +15,7 @@ use stillkey_core::cipher::{BLOCK_LEN, Block, Blockwise, CtrBlocks, CtrKernel};
 use stillkey_core::{Cipher, DataKey};
 
 use crate::cpu::{AesNi, Features, Vaes256, Vaes512};
+use crate::secret::SecretBox;
 use lanes::{Lanes, Work};
 use schedule::{Expand, Schedule};
 use table::{Build, Table};
@@ -58,8 +59,8 @@ fn expand<L: Lanes>(features: Features, lanes: L, key: &DataKey) -> Option<Arc<d
 struct Aes<L, const KEYS: usize> {
     narrow: AesNi,
     lanes: L,
-    schedule: Schedule<KEYS>,
-    table: Option<Table>,
+    schedule: SecretBox<Schedule<KEYS>>,
+    table: Option<SecretBox<Table>>,
 }
 
 impl<L: Lanes, const KEYS: usize> Aes<L, KEYS> {
@@ -75,7 +76,7 @@ impl<L: Lanes, const KEYS: usize> Aes<L, KEYS> {
 
 impl<L: Lanes, const KEYS: usize> CtrBlocks for Aes<L, KEYS> {
     fn apply_blocks(&self, counter: u128, blocks: InOutBuf<'_, '_, Block>) {
-        let schedule = &self.schedule;
+        let schedule = &*self.schedule;
         let run = Run::new(counter, blocks);
         let blocks = run.blocks;
         if blocks <= Lengths::NARROW {
@@ -99,8 +100,12 @@ impl<L: Lanes, const KEYS: usize> CtrBlocks for Aes<L, KEYS> {
     }
 
     fn prepared(&self, counter: u128) -> Option<Arc<dyn CtrKernel>> {
-        let schedule = &self.schedule;
-        let table = self.lanes.enter(Build { schedule, counter });
+        let mut table = SecretBox::<Table>::zeroed();
+        self.lanes.enter(Build {
+            schedule: &self.schedule,
+            counter,
+            table: &mut table,
+        });
         Some(Arc::new(Blockwise(Self {
             narrow: self.narrow,
             lanes: self.lanes,
@@ -265,7 +270,13 @@ impl<L: Lanes, const KEYS: usize> Work<L> for CachedOnce<'_, KEYS> {
     #[inline(always)]
     fn run(self, lanes: L) {
         let Self { schedule, run } = self;
-        let table = Table::new(lanes, schedule, run.counter);
+        let mut table = Table::new();
+        let build = Build {
+            schedule,
+            counter: run.counter,
+            table: &mut table,
+        };
+        build.run(lanes);
         let cached = Cached {
             schedule,
             table: &table,

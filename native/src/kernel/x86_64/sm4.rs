@@ -12,6 +12,7 @@ use stillkey_core::cipher::{BLOCK_LEN, Block, Blockwise, CtrBlocks, CtrKernel, s
 use zeroize::optimization_barrier;
 
 use super::sm4_field::OFFSET;
+use crate::secret::{SecretBox, Zeroable};
 
 /// Vector registers and the instructions that SM4 is made of. A value holds the token that proves that they exist.
 ///
@@ -98,7 +99,7 @@ pub(super) trait Strategy: Copy + Send + Sync + 'static {
 /// SM4 in counter mode, in one way to run it.
 struct Sm4<S> {
     strategy: S,
-    keys: Keys,
+    keys: SecretBox<Keys>,
 }
 
 impl<S: Strategy> CtrBlocks for Sm4<S> {
@@ -111,12 +112,9 @@ impl<S: Strategy> CtrBlocks for Sm4<S> {
 /// cipher.
 pub(super) fn kernel<S: Strategy>(strategy: S, key: &DataKey) -> Option<Arc<dyn CtrKernel>> {
     let bytes = key.secret().danger_bytes().try_into().ok()?;
-    let mut kernel = Arc::new(Blockwise(Sm4 {
-        strategy,
-        keys: Keys::zero(),
-    }));
-    strategy.expand(&mut Arc::get_mut(&mut kernel)?.0.keys, bytes);
-    Some(kernel)
+    let mut keys = SecretBox::<Keys>::zeroed();
+    strategy.expand(&mut keys, bytes);
+    Some(Arc::new(Blockwise(Sm4 { strategy, keys })))
 }
 
 /// The round keys, in the basis of the state and with [`OFFSET`] added: as words, and each byte in all four places of a word.
@@ -130,13 +128,6 @@ pub(super) struct Keys {
 pub(super) const ROUNDS: usize = 32;
 
 impl Keys {
-    const fn zero() -> Self {
-        Self {
-            by_bytes: [[0; 4]; ROUNDS + 1],
-            by_words: [0; ROUNDS],
-        }
-    }
-
     #[inline(always)]
     pub(super) fn by_words(&self) -> &[u32; ROUNDS] {
         &self.by_words
@@ -164,14 +155,8 @@ impl Keys {
     }
 }
 
-impl Drop for Keys {
-    // Not by `Zeroize`, whose volatile stores of words take as long as half of the expansion.
-    fn drop(&mut self) {
-        self.by_bytes = [[0; 4]; ROUNDS + 1];
-        self.by_words = [0; ROUNDS];
-        optimization_barrier(self);
-    }
-}
+// SAFETY: integers, aligned to 64 bytes.
+unsafe impl Zeroable for Keys {}
 
 /// `byte` in all four places of a word.
 pub(super) const fn everywhere(byte: u8) -> u32 {

@@ -54,7 +54,7 @@ pub fn watch(mut command: Command) -> io::Result<Observed> {
     output.read_line(&mut String::new())?;
     let watched = Watched::attach(pid)?;
     child.stdin.take().expect("it is piped").write_all(b"\n")?;
-    watched.to_the_end()
+    watched.run_to_the_end()
 }
 
 struct Watched {
@@ -83,7 +83,7 @@ impl Watched {
         })
     }
 
-    fn to_the_end(mut self) -> io::Result<Observed> {
+    fn run_to_the_end(mut self) -> io::Result<Observed> {
         let mut signal = None;
         loop {
             if signal.is_none() {

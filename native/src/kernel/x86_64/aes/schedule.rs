@@ -3,10 +3,10 @@
 use std::arch::x86_64::*;
 
 use stillkey_core::cipher::schedule;
-use zeroize::optimization_barrier;
 
 use super::lanes::Work;
 use crate::cpu::AesNi;
+use crate::secret::{SecretBox, Zeroable};
 
 /// `KEYS` is the number of rounds and one: 11, 13, 15.
 #[repr(align(64))]
@@ -20,27 +20,25 @@ impl<const KEYS: usize> Schedule<KEYS> {
         &self.0
     }
 
-    pub(super) fn duplicate(&self) -> Self {
-        Self(self.0)
+    pub(super) fn duplicate(&self) -> SecretBox<Self> {
+        let mut copy = SecretBox::<Self>::zeroed();
+        copy.0 = self.0;
+        copy
     }
 }
 
-impl<const KEYS: usize> Drop for Schedule<KEYS> {
-    fn drop(&mut self) {
-        self.0 = [[0; 4]; KEYS];
-        optimization_barrier(self);
-    }
-}
+// SAFETY: integers, aligned to 64 bytes.
+unsafe impl<const KEYS: usize> Zeroable for Schedule<KEYS> {}
 
 /// Expands a key of `4 * (KEYS - 7)` bytes.
 pub(super) struct Expand<'a, const KEYS: usize>(pub(super) &'a [u8]);
 
 impl<const KEYS: usize> Work<AesNi> for Expand<'_, KEYS> {
-    type Output = Schedule<KEYS>;
+    type Output = SecretBox<Schedule<KEYS>>;
 
     #[inline(always)]
-    fn run(self, token: AesNi) -> Schedule<KEYS> {
-        let mut schedule = Schedule([[0; 4]; KEYS]);
+    fn run(self, token: AesNi) -> Self::Output {
+        let mut schedule = SecretBox::<Schedule<KEYS>>::zeroed();
         let round_keys = schedule::aes::<KEYS>(self.0, |word| sub_word(token, word));
         for (broadcast, key) in schedule.0.iter_mut().zip(round_keys.iter()) {
             *broadcast = [u128::from_ne_bytes(*key); 4];

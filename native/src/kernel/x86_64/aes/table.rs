@@ -8,12 +8,13 @@
 //!
 //! The index is the counter, which is public, so the look-up tells nothing. What the table holds is secret.
 
-use std::mem::MaybeUninit;
+use std::hint::black_box;
 
 use zeroize::optimization_barrier;
 
 use super::lanes::{Lanes, Work};
 use super::schedule::Schedule;
+use crate::secret::Zeroable;
 
 const BLOCKS: usize = 256;
 
@@ -27,29 +28,28 @@ pub(super) struct Table {
     counter: u128,
 }
 
-/// Builds a [`Table`] for runs that begin with `counter`.
+// SAFETY: integers, aligned to 64 bytes.
+unsafe impl Zeroable for Table {}
+
+/// Makes `table` one for runs that begin with `counter`.
 pub(super) struct Build<'a, const KEYS: usize> {
     pub(super) schedule: &'a Schedule<KEYS>,
     pub(super) counter: u128,
+    pub(super) table: &'a mut Table,
 }
 
 impl<L: Lanes, const KEYS: usize> Work<L> for Build<'_, KEYS> {
-    type Output = Table;
+    type Output = ();
 
     #[inline(always)]
-    fn run(self, lanes: L) -> Table {
-        Table::new(lanes, self.schedule, self.counter)
-    }
-}
-
-impl Table {
-    #[inline(always)]
-    pub(super) fn new<L: Lanes, const KEYS: usize>(
-        lanes: L,
-        schedule: &Schedule<KEYS>,
-        counter: u128,
-    ) -> Self {
-        let mut entries = MaybeUninit::<[[u8; 16]; BLOCKS]>::uninit();
+    fn run(self, lanes: L) {
+        let Self {
+            schedule,
+            counter,
+            table,
+        } = self;
+        table.counter = counter;
+        let entries = table.entries.as_mut_ptr().cast::<u8>();
         let group = counter & !0xff;
         let base = lanes.groups(lanes.counters(group));
         let mut counters = lanes.counters(group + counter % L::BLOCKS as u128);
@@ -58,19 +58,19 @@ impl Table {
             let last_byte = lanes.xor(counters, lanes.groups(counters));
             let entry = two_rounds(lanes, schedule, lanes.xor(base, last_byte));
             // SAFETY: `position` stays within the entries.
-            unsafe {
-                let at = entries
-                    .as_mut_ptr()
-                    .cast::<u8>()
-                    .add(position::<L>(register));
-                lanes.write(at, entry, L::BLOCKS);
-            }
+            unsafe { lanes.write(entries.add(position::<L>(register)), entry, L::BLOCKS) };
             counters = lanes.advance(counters);
         }
+    }
+}
+
+impl Table {
+    /// Without content.
+    #[inline(always)]
+    pub(super) const fn new() -> Self {
         Self {
-            // SAFETY: the loop has written every entry.
-            entries: unsafe { entries.assume_init() },
-            counter,
+            entries: [[0; 16]; BLOCKS],
+            counter: 0,
         }
     }
 
@@ -135,6 +135,8 @@ fn two_rounds<L: Lanes, const KEYS: usize>(
     schedule: &Schedule<KEYS>,
     counters: L::Vector,
 ) -> L::Vector {
+    // Loaded anew each time: kept for the next group, they would be spilled to the stack and stay there.
+    let schedule = black_box(schedule);
     let [first, second, third, ..] = schedule.keys().as_slice() else {
         return counters;
     };
