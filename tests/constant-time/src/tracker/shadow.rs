@@ -92,67 +92,30 @@ impl Shadow {
             _ => {}
         }
         let info = self.factory.info(instruction).clone();
-        let memory = info.used_memory();
-        let registers = info.used_registers().iter();
-        let registers = || {
-            registers
-                .clone()
-                .filter(|used| carries_data(instruction, used.register()))
-        };
-        let is_repeated = instruction.is_string_instruction()
-            && (instruction.has_rep_prefix() || instruction.has_repne_prefix());
-        // Of a repeated instruction, the processor stops after each time.
-        let len = |used: &UsedMemory| match used.memory_size().size() {
-            0 if is_repeated => instruction.memory_size().size(),
-            len => len,
-        };
-        let place = |used: &UsedMemory| {
-            let address = used.virtual_address(0, |register, _, _| Some(value(register)));
-            address
-                .filter(|_| (1..=64).contains(&len(used)))
-                .ok_or(Leak::Unknown)
-        };
-
-        // What is prefetched is not accessed, and still shows in the cache.
-        let operand = match instruction.mnemonic() {
-            Mnemonic::Lea | Mnemonic::Nop => 0,
-            _ => self.of(instruction.memory_base()) | self.of(instruction.memory_index()),
-        };
-        let is_secret_place = |used: &UsedMemory| self.of(used.base()) | self.of(used.index()) != 0;
-        if operand != 0
-            || memory.iter().any(is_secret_place)
-            || !memory.is_empty() && self.of(mask(instruction)) != 0
-            || is_repeated && self.of(Register::RCX) != 0
-        {
+        if self.shows_place(instruction, info.used_memory()) {
             return Err(Leak::Address);
         }
-        if is_repeated && value(Register::RCX) == 0 {
+        // The processor stops after each time.
+        if is_repeated(instruction) && value(Register::RCX) == 0 {
             return Ok(());
         }
+        let places = places(instruction, info.used_memory(), value).ok_or(Leak::Unknown)?;
+        let registers: Vec<_> = info
+            .used_registers()
+            .iter()
+            .filter(|used| carries_data(instruction, used.register()))
+            .collect();
 
         let mut source = 0;
-        for used in registers().filter(|used| reads(used.access())) {
+        for used in registers.iter().filter(|used| reads(used.access())) {
             source |= self.of(used.register());
         }
-        for used in memory.iter().filter(|used| reads(used.access())) {
-            let at = place(used)?;
-            let bytes =
-                (0..len(used)).filter(|i| self.memory.contains(&at.wrapping_add(*i as u64)));
-            source |= bytes.fold(0, |bytes, i| bytes | 1 << i);
+        for place in places.iter().filter(|place| reads(place.access)) {
+            source |= self.in_memory(place);
         }
         let is_secret = source != 0 || self.flags & instruction.rflags_read() != 0;
-        use FlowControl::{ConditionalBranch, IndirectBranch, IndirectCall, Return};
-        match instruction.flow_control() {
-            ConditionalBranch | IndirectBranch | IndirectCall | Return if is_secret => {
-                return Err(Leak::Branch);
-            }
-            _ if is_secret && is_repeated && instruction.rflags_modified() != 0 => {
-                return Err(Leak::Branch);
-            }
-            _ if is_secret && matches!(instruction.mnemonic(), Mnemonic::Div | Mnemonic::Idiv) => {
-                return Err(Leak::Duration);
-            }
-            _ => {}
+        if is_secret && let Some(leak) = shown_by(instruction) {
+            return Err(leak);
         }
 
         let written = |len: usize| match is_secret {
@@ -160,27 +123,19 @@ impl Shadow {
             true => all(len),
             false => 0,
         };
-        for used in registers().filter(|used| writes(used.access())) {
-            let (register, whole) = (used.register(), all(used.register().size()));
-            let kept = if is_conditional(used.access()) {
-                !0
+        for used in registers.iter().filter(|used| writes(used.access())) {
+            let (register, len) = (used.register(), used.register().size());
+            let replaced = if is_conditional(used.access()) {
+                0
             } else {
-                !(whole << high(register))
+                all(len) << high(register)
             };
             let shadow = &mut self.registers[register.full_register() as usize];
-            *shadow = *shadow & kept | written(register.size()) << high(register);
+            *shadow = *shadow & !replaced | written(len) << high(register);
         }
-        for used in memory.iter().filter(|used| writes(used.access())) {
-            let (at, bytes) = (place(used)?, written(len(used)));
-            let kept = is_conditional(used.access()) && !is_repeated;
-            for i in 0..len(used) {
-                let byte = at.wrapping_add(i as u64);
-                if bytes >> i & 1 == 1 {
-                    self.memory.insert(byte);
-                } else if !kept {
-                    self.memory.remove(&byte);
-                }
-            }
+        for place in places.iter().filter(|place| writes(place.access)) {
+            let keeps = is_conditional(place.access) && !is_repeated(instruction);
+            self.write(place, written(place.len), keeps);
         }
         let modified = instruction.rflags_modified();
         if is_secret {
@@ -191,11 +146,92 @@ impl Shadow {
         Ok(())
     }
 
+    /// Whether a secret is part of an address, or says which or how many of them are accessed.
+    fn shows_place(&self, instruction: &Instruction, memory: &[UsedMemory]) -> bool {
+        // What is prefetched is not accessed, and still shows in the cache.
+        let operand = match instruction.mnemonic() {
+            Mnemonic::Lea | Mnemonic::Nop => 0,
+            _ => self.of(instruction.memory_base()) | self.of(instruction.memory_index()),
+        };
+        operand != 0
+            || memory
+                .iter()
+                .any(|used| self.of(used.base()) | self.of(used.index()) != 0)
+            || !memory.is_empty() && self.of(mask(instruction)) != 0
+            || is_repeated(instruction) && self.of(Register::RCX) != 0
+    }
+
+    fn in_memory(&self, place: &Place) -> Bytes {
+        let bytes = (0..place.len).filter(|i| self.memory.contains(&place.byte(*i)));
+        bytes.fold(0, |bytes, i| bytes | 1 << i)
+    }
+
+    /// `keeps`: what was secret there may still be.
+    fn write(&mut self, place: &Place, bytes: Bytes, keeps: bool) {
+        for i in 0..place.len {
+            if bytes >> i & 1 == 1 {
+                self.memory.insert(place.byte(i));
+            } else if !keeps {
+                self.memory.remove(&place.byte(i));
+            }
+        }
+    }
+
     /// Of the bytes of `register`; nothing of no register.
     fn of(&self, register: Register) -> Bytes {
         let bytes = self.registers[register.full_register() as usize];
         bytes >> high(register) & all(register.size())
     }
+}
+
+/// Memory that an instruction accesses.
+struct Place {
+    at: u64,
+    len: usize,
+    access: OpAccess,
+}
+
+impl Place {
+    fn byte(&self, i: usize) -> u64 {
+        self.at.wrapping_add(i as u64)
+    }
+}
+
+/// `None` where one can't be told, or is larger than a register.
+fn places(
+    instruction: &Instruction,
+    memory: &[UsedMemory],
+    value: impl Fn(Register) -> u64,
+) -> Option<Vec<Place>> {
+    let place = |used: &UsedMemory| {
+        let len = match used.memory_size().size() {
+            0 if is_repeated(instruction) => instruction.memory_size().size(),
+            len => len,
+        };
+        let at = used.virtual_address(0, |register, _, _| Some(value(register)))?;
+        let access = used.access();
+        (1..=64).contains(&len).then_some(Place { at, len, access })
+    };
+    memory.iter().map(place).collect()
+}
+
+/// How an instruction shows that what it reads is secret.
+fn shown_by(instruction: &Instruction) -> Option<Leak> {
+    use FlowControl::{ConditionalBranch, IndirectBranch, IndirectCall, Return};
+    match instruction.flow_control() {
+        ConditionalBranch | IndirectBranch | IndirectCall | Return => Some(Leak::Branch),
+        // A repeated comparison ends with the first difference.
+        _ if is_repeated(instruction) && instruction.rflags_modified() != 0 => Some(Leak::Branch),
+        _ if matches!(instruction.mnemonic(), Mnemonic::Div | Mnemonic::Idiv) => {
+            Some(Leak::Duration)
+        }
+        _ => None,
+    }
+}
+
+fn is_repeated(instruction: &Instruction) -> bool {
+    instruction.is_string_instruction()
+        && (instruction.has_rep_prefix() || instruction.has_repne_prefix())
 }
 
 fn all(len: usize) -> Bytes {
