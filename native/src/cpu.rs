@@ -1,6 +1,6 @@
 //! What the processor can do: the proof that every kernel asks for before it runs.
 //!
-//! A kernel's constructor takes a token, such as [`Vaes512`], and a token can only come from [`Features`] that hold the feature. So no
+//! A kernel's constructor takes a token, such as `Vaes512`, and a token can only come from [`Features`] that hold the feature. So no
 //! kernel runs where its instructions don't exist, by type.
 
 use std::fmt;
