@@ -22,8 +22,8 @@ use table::{Build, Table};
 
 /// The choice by length, in blocks.
 ///
-/// Measured on a Xeon with VAES and AVX-512 by the bench `throughput`: up to `NARROW` blocks, a 128-bit register has the shorter latency;
-/// from `CACHED` on, a table is repaid within one call; from `PREPARED` on, one that is there already is better than none.
+/// Up to `NARROW` blocks, a 128-bit register has the shorter latency; from `CACHED` on, a table should be repaid within one call; from
+/// `PREPARED` on, one that is there already should be better than none. Starting values: the bench `throughput` is still to confirm them.
 struct Lengths;
 
 impl Lengths {
