@@ -1,9 +1,9 @@
 //! How fast this module encrypts: a measurement, to be run on purpose and with optimisation.
 //!
 //! ```sh
-//! export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner
+//! export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(tests/setup --wasm-runner)
 //! export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=-Ctarget-feature=+simd128
-//! cargo test -p stillkey-wasm --release --target wasm32-unknown-unknown --test throughput -- --ignored --nocapture
+//! cargo test -p stillkey-wasm --release --target wasm32-unknown-unknown --test throughput -- --include-ignored --nocapture
 //! ```
 
 #![cfg(target_arch = "wasm32")]
