@@ -7,13 +7,13 @@ mod lanes;
 mod schedule;
 mod table;
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use inout::InOutBuf;
 use stillkey_core::cipher::{BLOCK_LEN, Block, Blockwise, CtrBlocks, CtrKernel};
 use stillkey_core::{Cipher, DataKey};
 
+use super::run::Run;
 use crate::cpu::{AesNi, Features, Vaes256, Vaes512};
 use crate::secret::SecretBox;
 use lanes::{Lanes, Work};
@@ -78,7 +78,7 @@ impl<L: Lanes, const KEYS: usize> CtrBlocks for Aes<L, KEYS> {
     fn apply_blocks(&self, counter: u128, blocks: InOutBuf<'_, '_, Block>) {
         let schedule = &*self.schedule;
         let run = Run::new(counter, blocks);
-        let blocks = run.blocks;
+        let blocks = run.blocks();
         if blocks <= Lengths::NARROW {
             return self.narrow.enter(Plain { schedule, run });
         }
@@ -115,60 +115,13 @@ impl<L: Lanes, const KEYS: usize> CtrBlocks for Aes<L, KEYS> {
     }
 }
 
-/// Blocks to be done, and the counter of the first.
-struct Run<'i, 'o> {
-    counter: u128,
-    from: *const u8,
-    to: *mut u8,
-    /// `from` can be read, and `to` written, for this many blocks.
-    blocks: usize,
-    lifetimes: PhantomData<(&'i [Block], &'o mut [Block])>,
-}
-
-impl<'i, 'o> Run<'i, 'o> {
-    fn new(counter: u128, blocks: InOutBuf<'i, 'o, Block>) -> Self {
-        let len = blocks.len();
-        let (from, to) = blocks.into_raw();
-        Self {
-            counter,
-            from: from.cast(),
-            to: to.cast(),
-            blocks: len,
-            lifetimes: PhantomData,
-        }
-    }
-
-    /// Leaves `blocks` behind, at most those that are left.
-    #[inline(always)]
-    fn advance(&mut self, blocks: usize) {
-        self.counter = self.counter.wrapping_add(blocks as u128);
-        // SAFETY: the blocks are within the buffers, so their end is at most one past the buffers' end.
-        unsafe {
-            self.from = self.from.add(blocks * BLOCK_LEN);
-            self.to = self.to.add(blocks * BLOCK_LEN);
-        }
-        self.blocks -= blocks;
-    }
-
-    /// Takes the first `blocks` blocks off.
-    #[inline(always)]
-    fn take(&mut self, blocks: usize) -> Self {
-        let first = Self {
-            blocks: blocks.min(self.blocks),
-            ..*self
-        };
-        self.advance(first.blocks);
-        first
-    }
-}
-
 /// Registers in flight.
 const FLIGHT: usize = 8;
 
 /// Counter mode without a table.
 struct Plain<'a, const KEYS: usize> {
     schedule: &'a Schedule<KEYS>,
-    run: Run<'a, 'a>,
+    run: Run<'a>,
 }
 
 impl<L: Lanes, const KEYS: usize> Work<L> for Plain<'_, KEYS> {
@@ -177,12 +130,12 @@ impl<L: Lanes, const KEYS: usize> Work<L> for Plain<'_, KEYS> {
     #[inline(always)]
     fn run(self, lanes: L) {
         let Self { schedule, mut run } = self;
-        let mut counters = lanes.counters(run.counter);
-        while run.blocks > FLIGHT * L::BLOCKS {
+        let mut counters = lanes.counters(run.counter());
+        while run.blocks() > FLIGHT * L::BLOCKS {
             counters = plain::<L, KEYS, FLIGHT>(lanes, schedule, counters, &mut run, L::BLOCKS);
         }
-        let registers = run.blocks.div_ceil(L::BLOCKS);
-        let in_last = run.blocks.wrapping_sub(1) % L::BLOCKS + 1;
+        let registers = run.blocks().div_ceil(L::BLOCKS);
+        let in_last = run.blocks().wrapping_sub(1) % L::BLOCKS + 1;
         match registers {
             1 => plain::<L, KEYS, 1>(lanes, schedule, counters, &mut run, in_last),
             2 => plain::<L, KEYS, 2>(lanes, schedule, counters, &mut run, in_last),
@@ -203,7 +156,7 @@ fn plain<L: Lanes, const KEYS: usize, const N: usize>(
     lanes: L,
     schedule: &Schedule<KEYS>,
     mut counters: L::Vector,
-    run: &mut Run<'_, '_>,
+    run: &mut Run<'_>,
     in_last: usize,
 ) -> L::Vector {
     let mut state = [counters; N];
@@ -230,7 +183,7 @@ fn finish<L: Lanes, const KEYS: usize, const N: usize>(
     schedule: &Schedule<KEYS>,
     round: usize,
     mut state: [L::Vector; N],
-    run: &mut Run<'_, '_>,
+    run: &mut Run<'_>,
     in_last: usize,
 ) {
     for key in &schedule.keys()[round..KEYS - 1] {
@@ -250,9 +203,9 @@ fn finish<L: Lanes, const KEYS: usize, const N: usize>(
         // The last round ends with the XOR of its key, and the data is XORed into the key beforehand.
         // SAFETY: `run` holds at least (N - 1) registers and `in_last` blocks.
         unsafe {
-            let data = lanes.read(run.from.add(at), blocks);
+            let data = lanes.read(run.from().add(at), blocks);
             let done = lanes.last_round(state, lanes.xor(data, last));
-            lanes.write(run.to.add(at), done, blocks);
+            lanes.write(run.to().add(at), done, blocks);
         }
     }
     run.advance((N - 1) * L::BLOCKS + in_last);
@@ -261,7 +214,7 @@ fn finish<L: Lanes, const KEYS: usize, const N: usize>(
 /// Counter mode with a table that is built for this run, and wiped behind it.
 struct CachedOnce<'a, const KEYS: usize> {
     schedule: &'a Schedule<KEYS>,
-    run: Run<'a, 'a>,
+    run: Run<'a>,
 }
 
 impl<L: Lanes, const KEYS: usize> Work<L> for CachedOnce<'_, KEYS> {
@@ -273,7 +226,7 @@ impl<L: Lanes, const KEYS: usize> Work<L> for CachedOnce<'_, KEYS> {
         let mut table = Table::new();
         let build = Build {
             schedule,
-            counter: run.counter,
+            counter: run.counter(),
             table: &mut table,
         };
         build.run(lanes);
@@ -293,7 +246,7 @@ struct Cached<'a, const KEYS: usize> {
     table: &'a Table,
     /// Blocks before the first register of the table; the run is longer.
     ahead: usize,
-    run: Run<'a, 'a>,
+    run: Run<'a>,
 }
 
 impl<L: Lanes, const KEYS: usize> Work<L> for Cached<'_, KEYS> {
@@ -316,13 +269,13 @@ impl<L: Lanes, const KEYS: usize> Work<L> for Cached<'_, KEYS> {
             Plain { schedule, run }.run(lanes);
         }
         let correction = |counter| table.correction(lanes, schedule, lanes.counters(counter));
-        let mut register = Table::register::<L>(run.counter);
+        let mut register = Table::register::<L>(run.counter());
         // One for each register in flight: where a group ends on the way, they differ, even within a register.
-        let mut corrections = [correction(run.counter); FLIGHT];
-        while run.blocks >= FLIGHT * L::BLOCKS {
+        let mut corrections = [correction(run.counter()); FLIGHT];
+        while run.blocks() >= FLIGHT * L::BLOCKS {
             let left = Table::registers::<L>() - register;
             if left <= FLIGHT {
-                let behind = run.counter.wrapping_add((left * L::BLOCKS) as u128);
+                let behind = run.counter().wrapping_add((left * L::BLOCKS) as u128);
                 corrections[left - 1] = correction(behind.wrapping_sub(L::BLOCKS as u128));
                 corrections[left..].fill(correction(behind));
             }
@@ -332,7 +285,7 @@ impl<L: Lanes, const KEYS: usize> Work<L> for Cached<'_, KEYS> {
             }
             finish::<L, KEYS, FLIGHT>(lanes, schedule, 3, state, &mut run, L::BLOCKS);
             if left <= FLIGHT {
-                corrections = [correction(run.counter); FLIGHT];
+                corrections = [correction(run.counter()); FLIGHT];
             }
             register = (register + FLIGHT) % Table::registers::<L>();
         }

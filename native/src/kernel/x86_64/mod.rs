@@ -2,6 +2,7 @@
 
 mod aes;
 mod registers;
+mod run;
 mod sm4;
 mod sm4_aesni;
 mod sm4_field;

@@ -3,7 +3,6 @@
 //! A [`Machine`] is a width of registers and a way to invert bytes. [`sm4_layouts`](super::sm4_layouts) makes the cipher of it,
 //! and a [`Strategy`] chooses between layouts and machines by length.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use inout::InOutBuf;
@@ -11,6 +10,7 @@ use stillkey_core::DataKey;
 use stillkey_core::cipher::{BLOCK_LEN, Block, Blockwise, CtrBlocks, CtrKernel, schedule};
 use zeroize::optimization_barrier;
 
+use super::run::Run;
 use super::sm4_field::OFFSET;
 use crate::secret::{SecretBox, Zeroable};
 
@@ -93,7 +93,7 @@ pub(super) trait Machine: Copy + Send + Sync + 'static {
 pub(super) trait Strategy: Copy + Send + Sync + 'static {
     fn expand(self, keys: &mut Keys, key: &[u8; 16]);
     /// XORs the keystream over all of `data`.
-    fn apply(self, keys: &Keys, data: Data<'_>);
+    fn apply(self, keys: &Keys, data: Run<'_>);
 }
 
 /// SM4 in counter mode, in one way to run it.
@@ -104,7 +104,7 @@ struct Sm4<S> {
 
 impl<S: Strategy> CtrBlocks for Sm4<S> {
     fn apply_blocks(&self, counter: u128, blocks: InOutBuf<'_, '_, Block>) {
-        self.strategy.apply(&self.keys, Data::new(counter, blocks));
+        self.strategy.apply(&self.keys, Run::new(counter, blocks));
     }
 }
 
@@ -163,43 +163,7 @@ pub(super) const fn everywhere(byte: u8) -> u32 {
     u32::from_ne_bytes([byte; 4])
 }
 
-/// What is left of the caller's data.
-pub(super) struct Data<'a> {
-    /// Of the first block that is left.
-    counter: u128,
-    /// `blocks` blocks can be read here, and written at `to`. Both are the same, or apart.
-    from: *const u8,
-    to: *mut u8,
-    blocks: usize,
-    buffer: PhantomData<InOutBuf<'a, 'a, Block>>,
-}
-
-impl<'a> Data<'a> {
-    #[inline(always)]
-    pub(super) fn new(counter: u128, blocks: InOutBuf<'a, 'a, Block>) -> Self {
-        let len = blocks.len();
-        let (from, to) = blocks.into_raw();
-        Self {
-            counter,
-            from: from.cast(),
-            to: to.cast(),
-            blocks: len,
-            buffer: PhantomData,
-        }
-    }
-
-    /// Of the first block that is left.
-    #[inline(always)]
-    pub(super) fn counter(&self) -> u128 {
-        self.counter
-    }
-
-    /// How many blocks are left.
-    #[inline(always)]
-    pub(super) fn blocks(&self) -> usize {
-        self.blocks
-    }
-
+impl Run<'_> {
     /// XORs `keystream` over as many blocks as it has, or as there are.
     #[inline(always)]
     pub(super) fn xor<M: Machine, const N: usize>(
@@ -208,7 +172,7 @@ impl<'a> Data<'a> {
         keystream: [M::Vector; N],
     ) {
         let per_vector = usize::from(M::BLOCKS);
-        if self.blocks >= N * per_vector {
+        if self.blocks() >= N * per_vector {
             for (at, vector) in keystream.into_iter().enumerate() {
                 // SAFETY: `at` is below N, and N times `M::BLOCKS` blocks are left at both places.
                 unsafe { self.xor_at(machine, at, vector) };
@@ -216,7 +180,7 @@ impl<'a> Data<'a> {
             self.advance(N * per_vector);
             return;
         }
-        let vectors = self.blocks / per_vector;
+        let vectors = self.blocks() / per_vector;
         for (at, vector) in keystream.into_iter().enumerate() {
             if at < vectors {
                 // SAFETY: `at` is below the number of whole vectors that are left.
@@ -236,19 +200,19 @@ impl<'a> Data<'a> {
         let at = at * usize::from(M::BLOCKS) * BLOCK_LEN;
         // SAFETY: the caller vouches for the place.
         unsafe {
-            let sum = machine.xor(machine.load(self.from.add(at)), vector);
-            machine.store(self.to.add(at), sum);
+            let sum = machine.xor(machine.load(self.from().add(at)), vector);
+            machine.store(self.to().add(at), sum);
         }
     }
 
     /// All that is left, when that is less than a register has.
     #[inline(always)]
     fn xor_last_blocks(&mut self, mut keystream: [u8; 64]) {
-        for block in keystream.as_chunks().0.iter().take(self.blocks) {
+        for block in keystream.as_chunks().0.iter().take(self.blocks()) {
             let block = u128::from_ne_bytes(*block);
             let (from, to) = (
-                self.from.cast::<[u8; BLOCK_LEN]>(),
-                self.to.cast::<[u8; BLOCK_LEN]>(),
+                self.from().cast::<[u8; BLOCK_LEN]>(),
+                self.to().cast::<[u8; BLOCK_LEN]>(),
             );
             // SAFETY: there is a block left, and arrays of bytes take any alignment.
             unsafe { to.write((u128::from_ne_bytes(from.read()) ^ block).to_ne_bytes()) };
@@ -256,16 +220,6 @@ impl<'a> Data<'a> {
         }
         keystream.fill(0);
         optimization_barrier(&keystream);
-    }
-
-    /// Not further than the end: `blocks` are left.
-    #[inline(always)]
-    fn advance(&mut self, blocks: usize) {
-        debug_assert!(blocks <= self.blocks);
-        self.from = self.from.wrapping_add(blocks * BLOCK_LEN);
-        self.to = self.to.wrapping_add(blocks * BLOCK_LEN);
-        self.blocks -= blocks;
-        self.counter = self.counter.wrapping_add(blocks as u128);
     }
 }
 

@@ -8,7 +8,8 @@ use stillkey_core::cipher::CtrKernel;
 use zeroize::optimization_barrier;
 
 use super::registers::{clear_registers256, clear_registers512};
-use super::sm4::{Data, Keys, Machine, Strategy, kernel};
+use super::run::Run;
+use super::sm4::{Keys, Machine, Strategy, kernel};
 use super::sm4_field::{BEHIND, CONSTANT, INTO, LEFT, LEFT_CONSTANT, OFFSET, OUT_OF, OWN};
 use super::sm4_gfni512::{Sets, rounds};
 use super::sm4_lanes::lanes;
@@ -108,7 +109,7 @@ impl Strategy for Wide {
         unsafe { expand256(self.0.narrower(), keys, key) }
     }
 
-    fn apply(self, keys: &Keys, data: Data<'_>) {
+    fn apply(self, keys: &Keys, data: Run<'_>) {
         // SAFETY: the token proves the features.
         unsafe { apply512(self.0, keys, data) }
     }
@@ -118,7 +119,7 @@ impl Strategy for Wide {
 // many: 4 blocks 143 ns; 16, 32, 48 and 64 by words 148, 198, 233 and 286 ns; two sets by bytes 430 ns, however many of their 128
 // blocks are used. (One set of 64 by bytes takes 287 ns, so there is no use for it.)
 #[target_feature(enable = "gfni,avx2,avx512f,avx512bw,avx512vl")]
-fn apply512(token: Gfni512, keys: &Keys, mut data: Data<'_>) {
+fn apply512(token: Gfni512, keys: &Keys, mut data: Run<'_>) {
     let (zmm, xmm) = (Zmm(token), Xmm(token.narrower()));
     if data.blocks() > 64 {
         two_sets(zmm, keys, &mut data);
@@ -136,7 +137,7 @@ fn apply512(token: Gfni512, keys: &Keys, mut data: Data<'_>) {
 
 /// Until no more than 64 blocks are left.
 #[target_feature(enable = "gfni,avx2,avx512f,avx512bw,avx512vl")]
-fn two_sets(zmm: Zmm, keys: &Keys, data: &mut Data<'_>) {
+fn two_sets(zmm: Zmm, keys: &Keys, data: &mut Run<'_>) {
     let mut sets = Sets([[[zmm.splat(0); 4]; 4]; 2]);
     while data.blocks() > 64 {
         sets.0 = bytes_of_counters(zmm, data.counter());
@@ -164,7 +165,7 @@ impl Strategy for Narrow {
         unsafe { expand256(self.0, keys, key) }
     }
 
-    fn apply(self, keys: &Keys, data: Data<'_>) {
+    fn apply(self, keys: &Keys, data: Run<'_>) {
         // SAFETY: the token proves the features.
         unsafe { apply256(self.0, keys, data) }
     }
@@ -178,7 +179,7 @@ fn expand256(token: Gfni256, keys: &mut Keys, key: &[u8; 16]) {
 // Measured as above: 4 blocks 160 ns; 8 and 16 by words 170 and 199 ns; 32 and 64 by bytes 227 and 450 ns. Two sets of 32 at once
 // take a tenth less than one after the other where many follow, and lose below 49 blocks.
 #[target_feature(enable = "gfni,avx2")]
-fn apply256(token: Gfni256, keys: &Keys, mut data: Data<'_>) {
+fn apply256(token: Gfni256, keys: &Keys, mut data: Run<'_>) {
     let (ymm, xmm) = (Ymm(token), Xmm(token));
     loop {
         match data.blocks() {

@@ -5,15 +5,12 @@
 //! sixteen blocks per 16 bytes: the rotations of the linear layer turn into choices of registers and cost nothing. In both, the
 //! state stays in the basis of [`sm4_field`](super::sm4_field) from the counter to the keystream.
 
-use super::sm4::{Data, Keys, Machine, everywhere, mapped, words};
+use super::run::Run;
+use super::sm4::{Keys, Machine, everywhere, mapped, words};
 
 /// XORs the keystream over up to `SETS` times four blocks per 16 bytes of a register, laid out by words.
 #[inline(always)]
-pub(super) fn by_words<M: Machine, const SETS: usize>(
-    machine: M,
-    keys: &Keys,
-    data: &mut Data<'_>,
-) {
+pub(super) fn by_words<M: Machine, const SETS: usize>(machine: M, keys: &Keys, data: &mut Run<'_>) {
     let mut state = words_of_counters::<M, SETS>(machine, data.counter());
     let turns = [
         machine.of_bytes(&const { turned(1) }),
@@ -123,11 +120,7 @@ const fn turned(places: u8) -> [u8; 64] {
 
 /// XORs the keystream over up to `SETS` times 16 blocks per 16 bytes of a register, laid out by bytes.
 #[inline(always)]
-pub(super) fn by_bytes<M: Machine, const SETS: usize>(
-    machine: M,
-    keys: &Keys,
-    data: &mut Data<'_>,
-) {
+pub(super) fn by_bytes<M: Machine, const SETS: usize>(machine: M, keys: &Keys, data: &mut Run<'_>) {
     let mut states: [_; SETS] = bytes_of_counters(machine, data.counter());
     for [first, second, third, fourth] in keys.by_bytes().as_chunks::<4>().0 {
         for [a, b, c, d] in &mut states {
