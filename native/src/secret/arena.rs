@@ -8,7 +8,9 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap_anonymous, munmap};
+#[cfg(target_os = "linux")]
+use rustix::mm::{Advice, madvise};
+use rustix::mm::{MapFlags, ProtFlags, mlock, mmap_anonymous, munmap};
 use zeroize::optimization_barrier;
 
 use super::Protection;
@@ -112,12 +114,21 @@ impl State {
         };
         self.protection.reserved += size;
         let start = address.as_ptr().cast();
-        // SAFETY: the range was mapped above, and neither advice changes what this process reads from it.
-        let undumped = unsafe { madvise(start, size, Advice::LinuxDontDump) };
-        self.note("keep it out of core dumps", undumped);
-        // SAFETY: as above.
-        let unforked = unsafe { madvise(start, size, Advice::LinuxWipeOnFork) };
-        self.note("keep it from forked processes", unforked);
+        #[cfg(target_os = "linux")]
+        for (action, advice) in [
+            ("keep it out of core dumps", Advice::LinuxDontDump),
+            // Absent there, and not zero: a process that goes on with a key of zeros would encrypt with it.
+            ("keep it from forked processes", Advice::LinuxDontFork),
+        ] {
+            // SAFETY: the range was mapped above, and the advice doesn't change what this process reads from it.
+            let advised = unsafe { madvise(start, size, advice) };
+            self.note(action, advised);
+        }
+        #[cfg(not(target_os = "linux"))]
+        self.note(
+            "keep it out of core dumps and from forked processes",
+            Err(rustix::io::Errno::NOSYS),
+        );
         // SAFETY: the range was mapped above.
         let locked = unsafe { mlock(start, size) };
         if locked.is_ok() {
@@ -241,6 +252,42 @@ mod tests {
         }
         for (i, slot) in slots.iter().enumerate() {
             assert!(slot.as_ref().iter().all(|byte| *byte == (i % 251) as u8));
+        }
+    }
+
+    /// What the system knows of the mapping that `address` lies in: `VmFlags` of `/proc/self/smaps`.
+    #[cfg(target_os = "linux")]
+    fn flags_of_mapping(address: usize) -> String {
+        let mut inside = false;
+        for line in std::fs::read_to_string("/proc/self/smaps").unwrap().lines() {
+            let range = line
+                .split_whitespace()
+                .next()
+                .and_then(|range| range.split_once('-'));
+            if let Some((start, end)) = range
+                && let Ok(start) = usize::from_str_radix(start, 16)
+                && let Ok(end) = usize::from_str_radix(end, 16)
+            {
+                inside = (start..end).contains(&address);
+            } else if inside && let Some(flags) = line.strip_prefix("VmFlags:") {
+                return flags.to_owned();
+            }
+        }
+        panic!("no mapping has {address:x}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_slot_is_in_no_core_dump_and_in_no_forked_process() {
+        for len in [1, MAX_SLOT + 1] {
+            let slot = Slot::new(&ARENA, len);
+            let flags = flags_of_mapping(slot.address.as_ptr() as usize);
+            for flag in ["dd", "dc"] {
+                assert!(
+                    flags.split_whitespace().any(|one| one == flag),
+                    "{flag}: {flags}"
+                );
+            }
         }
     }
 }

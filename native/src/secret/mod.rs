@@ -1,4 +1,5 @@
-//! Memory for key material: locked, so that it is never swapped out; left out of core dumps; zero in forked processes; zeroed when freed.
+//! Memory for key material: locked, so that it is never swapped out; left out of core dumps; not there in forked processes, which
+//! end if they use a key; zeroed when freed.
 //!
 //! [`protect`] makes it the place of all secrets of the process, those of `stillkey-core` included. Expanded keys of the kernels
 //! for x86-64 always live here.
