@@ -73,8 +73,11 @@ pub fn place_secrets(place: &'static SecretPlace) -> bool {
 pub struct SecretBytes(Box<dyn SecretBuffer>);
 
 impl SecretBytes {
-    /// Copies the bytes to where secrets live, and zeroizes the vector.
+    /// Takes the bytes over. Where they can't stay, since secrets live elsewhere or there is spare capacity, they are copied and zeroized.
     pub fn new(mut bytes: Vec<u8>) -> Self {
+        if PLACE.get().is_none() && !bytes.is_empty() && bytes.len() == bytes.capacity() {
+            return Self(Box::new(Zeroizing::new(bytes.into_boxed_slice())));
+        }
         let copy = Self::copied(&bytes);
         bytes.zeroize();
         copy
