@@ -83,7 +83,7 @@ pub fn buffer_len() -> usize {
 /// GCM alone.
 const FOR_ONE: usize = 256 << 10;
 
-/// See [`buffer_len`]: some parts for each of some threads. Longer ones are no faster, and every open file may have three of them.
+/// See [`buffer_len`]: some parts for each of some threads. A file that is worked on may have four such buffers, so not much longer.
 const FOR_ALL: usize = 2 << 20;
 
 /// How many of `available` bytes to work on at a time. Doesn't start threads for a little.

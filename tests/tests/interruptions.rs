@@ -163,6 +163,51 @@ fn output_that_nobody_takes_is_an_input_output_error() {
     }
 }
 
+/// Long enough to be read ahead on a thread of its own, in several pieces.
+const LONG: usize = 12 << 20;
+
+#[test]
+fn a_long_file_on_several_threads_ends_as_on_one() {
+    let sandbox = Sandbox::with_vault();
+    let content = Seeded(3).bytes(LONG);
+    sandbox.write("long", &content);
+    sandbox.run(call(&["encrypt", "long"])).expect_status(0);
+    let mut damaged = sandbox.read("long.sealed");
+    damaged[LONG - 5_000_000] ^= 1;
+    sandbox.write("damaged", damaged);
+    for threads in ["1", "3"] {
+        let run = |words: &str| {
+            let line = format!("{words} -k file:master.key --threads {threads}");
+            sandbox.shell(&line)
+        };
+        run("stillkey encrypt long --out a.sealed --body stream").expect_status(0);
+        run("stillkey encrypt long --out b.sealed").expect_status(0);
+        for object in ["a.sealed", "b.sealed", "long.sealed"] {
+            run(&format!("stillkey decrypt {object} --out back --force")).expect_status(0);
+            assert!(sandbox.read("back") == content, "{object} {threads}");
+        }
+        for name in ["a.sealed", "b.sealed", "back"] {
+            fs::remove_file(sandbox.path(name)).unwrap();
+        }
+
+        let before = snapshot(&sandbox);
+        run("stillkey decrypt damaged --out back")
+            .expect_failure(4, &["damaged: chunk 115 at byte ", "tag doesn't verify"]);
+        let printed = run("stillkey decrypt damaged --out -");
+        printed.expect_status(4).expect_message(&["chunk 115 "]);
+        assert!(printed.stdout == content[..115 << 16], "{threads}");
+        for words in ["stillkey encrypt long", "stillkey decrypt long.sealed"] {
+            run(&format!(
+                "trap '' XFSZ; ulimit -f 5000; exec {words} --out new"
+            ))
+            .expect_failure(7, &["cannot write", "; free some space"]);
+            run(&format!("exec >/dev/full; {words} --out -"))
+                .expect_failure(7, &["standard output", "; free some space"]);
+        }
+        assert!(snapshot(&sandbox) == before, "{threads}");
+    }
+}
+
 fn finish_without_output(sandbox: &Sandbox, words: &[&str], stdout: Stdio) -> Ran {
     let mut command = sandbox.stillkey(words);
     let child = command

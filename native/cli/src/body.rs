@@ -12,9 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Outcome, io};
 use crate::keys::is_dash;
-use crate::threads;
 
-/// Bytes that are moved at a time, at first.
+/// Bytes that are moved at a time.
 const PIECE: usize = 256 << 10;
 
 /// Where bytes come from.
@@ -207,9 +206,6 @@ pub(crate) fn copy(
             .map_err(io(to, "write"))?;
         copied += read as u64;
         progress.inc(read as u64);
-        if read == buffer.len() && read < threads::buffer_len() {
-            buffer = Zeroizing::new(vec![0; threads::buffer_len()]);
-        }
     }
 }
 

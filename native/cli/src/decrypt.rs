@@ -9,7 +9,8 @@ use serde_json::json;
 use stillkey::core::{EncryptionContext, MasterKey};
 use stillkey::{Error, SealedFile, SealedReader};
 
-use crate::body::{Input, Output, copy};
+use crate::ahead::copy;
+use crate::body::{self, Input, Output};
 use crate::failure::{Failure, Outcome};
 use crate::object::{ExpectArgs, ObjectArgs, SUFFIX};
 use crate::range::RangeArgs;
@@ -91,10 +92,11 @@ impl Opening {
     fn open(&self, input: Input, mut output: Output, progress: &ProgressBar) -> Outcome<u64> {
         output.take_permissions_from(&input)?;
         let (from, to) = (input.path().to_owned(), output.path().to_owned());
+        let len = input.len();
         let mut reader = SealedReader::new(input, &self.master_keys, &self.context)
             .map_err(Error::carried(&from, "read"))?;
         self.expect.check(reader.header().suite(), &from)?;
-        let bytes = copy((&mut reader, &from), (&mut output, &to), progress)?;
+        let bytes = copy(len, (&mut reader, &from), (&mut output, &to), progress)?;
         output.commit()?;
         Ok(bytes)
     }
@@ -116,7 +118,7 @@ impl Opening {
         let sealed = SealedFile::new(file, &self.master_keys, &self.context)
             .map_err(Error::carried(&from, "read"))?;
         self.expect.check(sealed.header().suite(), &from)?;
-        let bytes = copy(
+        let bytes = body::copy(
             (&mut range.of(sealed, &from, ui)?, &from),
             (&mut output, &to),
             progress,

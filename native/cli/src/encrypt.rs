@@ -9,7 +9,8 @@ use stillkey::SealedWriter;
 use stillkey::core::sealed::Options;
 use stillkey::core::{EncryptionContext, MasterKey};
 
-use crate::body::{Input, Output, copy};
+use crate::ahead::copy;
+use crate::body::{Input, Output};
 use crate::failure::Outcome;
 use crate::object::{BodyForm, ObjectArgs, SUFFIX, suite};
 use crate::tree;
@@ -91,8 +92,8 @@ impl Sealing {
         let failed = stillkey::Error::carried(&to, "write");
         let mut writer = SealedWriter::new(output, &self.options, &self.recipients, &self.context)
             .map_err(&failed)?;
-        let from = input.path().to_owned();
-        let bytes = copy((&mut input, &from), (&mut writer, &to), progress)?;
+        let (from, len) = (input.path().to_owned(), input.len());
+        let bytes = copy(len, (&mut input, &from), (&mut writer, &to), progress)?;
         writer.finish().map_err(failed)?.commit()?;
         Ok(bytes)
     }

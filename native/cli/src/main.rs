@@ -12,6 +12,7 @@
     reason = "only of JSON objects, where assigning to an absent key inserts it"
 )]
 
+mod ahead;
 mod body;
 mod decrypt;
 mod decrypt_file;

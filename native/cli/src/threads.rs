@@ -14,19 +14,22 @@ pub(crate) struct ThreadsArgs {
     threads: Option<u16>,
 }
 
-/// Length of buffers for a long file. Commands that share no work keep to what is good for one thread.
+/// Length of buffers for a long file. Commands that don't take [`ThreadsArgs`] have one thread.
 static BUFFER_LEN: OnceLock<usize> = OnceLock::new();
 
-/// Bytes to move at a time, if there are so many.
-pub(crate) fn buffer_len() -> usize {
-    BUFFER_LEN.get().copied().unwrap_or_default()
+/// The length of buffers for a file of `len` bytes, if that is known and worth more than one thread.
+pub(crate) fn buffer_len_for(len: Option<u64>) -> Option<usize> {
+    let buffer_len = *BUFFER_LEN.get()?;
+    (len? > 2 * buffer_len as u64).then_some(buffer_len)
 }
 
 impl ThreadsArgs {
     /// Starts the threads.
     pub(crate) fn start(&self) -> Outcome {
         self.start_pool()?;
-        BUFFER_LEN.get_or_init(parallel::buffer_len);
+        if parallel::threads() > 1 {
+            BUFFER_LEN.get_or_init(parallel::buffer_len);
+        }
         Ok(())
     }
 
