@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 
 use inout::InOutBuf;
 
-pub use blocks::{BLOCK_LEN, Block, Blockwise, CtrBlocks};
+pub use blocks::{BLOCK_LEN, Block, Blockwise, CtrBlocks, SHORT_LEN};
 pub use gcm::CtrGcm;
 pub use portable::Portable;
 

@@ -15,7 +15,7 @@ pub enum Feature {
     Avx2,
     /// `vaes256`: VAES on 256-bit registers.
     Vaes256,
-    /// `vaes512`: VAES on 512-bit registers, AVX-512 F, BW and VL.
+    /// `vaes512`: VAES on 512-bit registers, AVX-512 F, BW, VL and VBMI.
     Vaes512,
     /// `gfni256`: GFNI on 256-bit registers, AVX2.
     Gfni256,
@@ -65,7 +65,9 @@ impl Feature {
                 Self::AesNi => aes_ni(),
                 Self::Avx2 => has!("avx2"),
                 Self::Vaes256 => aes_ni() && has!("avx2") && has!("vaes"),
-                Self::Vaes512 => aes_ni() && has!("avx2") && has!("vaes") && avx512(),
+                Self::Vaes512 => {
+                    aes_ni() && has!("avx2") && has!("vaes") && avx512() && has!("avx512vbmi")
+                }
                 Self::Gfni256 => has!("avx2") && has!("gfni"),
                 Self::Gfni512 => has!("avx2") && has!("gfni") && avx512(),
                 Self::ArmAes | Self::ArmSm4 => false,

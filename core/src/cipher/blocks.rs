@@ -17,6 +17,9 @@ pub type Block = Array<u8, U16>;
 /// Length of a [`Block`] in bytes.
 pub const BLOCK_LEN: usize = 16;
 
+/// The most bytes that [`CtrBlocks::apply_short`] is called for: those of the widest register.
+pub const SHORT_LEN: usize = 4 * BLOCK_LEN;
+
 /// XORs the encryption of consecutive counters over whole blocks. [`Blockwise`] makes a [`CtrKernel`] of it.
 pub trait CtrBlocks: Send + Sync {
     /// XORs E(`counter`), E(`counter` + 1), … over `blocks`. The block that is encrypted is the counter in big-endian order.
@@ -24,6 +27,15 @@ pub trait CtrBlocks: Send + Sync {
     /// The caller sees to it that there is a block, and that the low 64 bits of the counter do not wrap on the way to the last block:
     /// a kernel may add to them alone.
     fn apply_blocks(&self, counter: u128, blocks: InOutBuf<'_, '_, Block>);
+
+    /// XORs over at most [`SHORT_LEN`] bytes, which begin `skip` < 16 bytes into the block of `counter`, if there is a faster way to
+    /// that than by whole blocks; otherwise does nothing and returns `false`.
+    ///
+    /// The caller sees to it that the low 64 bits of the counter do not wrap before the last byte.
+    fn apply_short(&self, counter: u128, skip: usize, data: InOutBuf<'_, '_, u8>) -> bool {
+        let _ = (counter, skip, data);
+        false
+    }
 
     /// See [`CtrKernel::prepared`]; `counter` is that of the file's first block.
     fn prepared(&self, counter: u128) -> Option<alloc::sync::Arc<dyn CtrKernel>> {
@@ -39,16 +51,25 @@ pub trait CtrBlocks: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Blockwise<B>(pub B);
 
+/// The low half of a counter.
+const LOW: u128 = u64::MAX as u128;
+
 /// Up to this many blocks, data that doesn't begin and end with a block is staged as a whole: one call of the kernel in place of three.
 const STAGED_BLOCKS: usize = 16;
 
 impl<B: CtrBlocks> CtrKernel for Blockwise<B> {
-    fn apply(&self, iv: &Iv, offset: u64, data: InOutBuf<'_, '_, u8>) {
+    fn apply(&self, iv: &Iv, offset: u64, mut data: InOutBuf<'_, '_, u8>) {
         if data.is_empty() {
             return;
         }
         let counter = u128::from_be_bytes(*iv.as_bytes()).wrapping_add(u128::from(offset / 16));
         let skip = (offset % 16) as usize;
+        if data.len() <= SHORT_LEN
+            && (counter & LOW) + SHORT_LEN as u128 <= LOW
+            && self.0.apply_short(counter, skip, data.reborrow())
+        {
+            return;
+        }
         if skip == 0 && data.len().is_multiple_of(BLOCK_LEN) {
             self.whole(counter, data.into_chunks().0);
         } else if skip + data.len() <= STAGED_BLOCKS * BLOCK_LEN {
@@ -99,7 +120,7 @@ impl<B: CtrBlocks> Blockwise<B> {
 
     /// Splits where the low 64 bits of the counter wrap, so that kernels need not look.
     fn whole(&self, counter: u128, blocks: InOutBuf<'_, '_, Block>) {
-        let until_wrap = (1 << 64) - (counter & u128::from(u64::MAX));
+        let until_wrap = (1 << 64) - (counter & LOW);
         match usize::try_from(until_wrap) {
             Ok(before) if before < blocks.len() => {
                 let (before_wrap, behind) = blocks.split_at(before);

@@ -5,6 +5,7 @@
 
 mod lanes;
 mod schedule;
+mod short;
 mod table;
 
 use std::sync::Arc;
@@ -97,6 +98,11 @@ impl<L: Lanes, const KEYS: usize> CtrBlocks for Aes<L, KEYS> {
             return self.lanes.enter(CachedOnce { schedule, run });
         }
         self.lanes.enter(Plain { schedule, run });
+    }
+
+    fn apply_short(&self, counter: u128, skip: usize, data: InOutBuf<'_, '_, u8>) -> bool {
+        self.lanes
+            .apply_short(&self.schedule, counter, skip, data)
     }
 
     fn prepared(&self, counter: u128) -> Option<Arc<dyn CtrKernel>> {

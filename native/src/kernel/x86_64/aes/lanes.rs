@@ -2,8 +2,11 @@
 
 use std::arch::x86_64::*;
 
+use inout::InOutBuf;
+
 use super::super::registers::{clear_registers128, clear_registers256, clear_registers512};
-use super::schedule::Broadcast;
+use super::schedule::{Broadcast, Schedule};
+use super::short;
 use crate::cpu::{AesNi, Vaes256, Vaes512};
 
 /// A register width. The implementing token proves that the processor has the instructions.
@@ -18,6 +21,18 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
 
     /// Runs `work` compiled for this width, and clears the registers behind it.
     fn enter<W: Work<Self>>(self, work: W) -> W::Output;
+
+    /// See [`CtrBlocks::apply_short`].
+    fn apply_short<const KEYS: usize>(
+        self,
+        schedule: &Schedule<KEYS>,
+        counter: u128,
+        skip: usize,
+        data: InOutBuf<'_, '_, u8>,
+    ) -> bool {
+        let _ = (schedule, counter, skip, data);
+        false
+    }
 
     /// Reads a round key, as often as there are blocks in a register.
     fn load(self, key: &Broadcast) -> Self::Vector;
@@ -238,14 +253,25 @@ impl Lanes for Vaes512 {
 
     #[inline(always)]
     fn enter<W: Work<Self>>(self, work: W) -> W::Output {
-        #[target_feature(enable = "aes,avx2,vaes,avx512f,avx512bw,avx512vl")]
+        #[target_feature(enable = "aes,avx2,vaes,avx512f,avx512bw,avx512vl,avx512vbmi")]
         fn inner<W: Work<Vaes512>>(token: Vaes512, work: W) -> W::Output {
             let output = work.run(token);
             clear_registers512();
             output
         }
-        // SAFETY: the token proves AES-NI, AVX2, VAES, and AVX-512 F, BW and VL.
+        // SAFETY: the token proves AES-NI, AVX2, VAES, and AVX-512 F, BW, VL and VBMI.
         unsafe { inner(self, work) }
+    }
+
+    #[inline(always)]
+    fn apply_short<const KEYS: usize>(
+        self,
+        schedule: &Schedule<KEYS>,
+        counter: u128,
+        skip: usize,
+        data: InOutBuf<'_, '_, u8>,
+    ) -> bool {
+        short::apply(self, schedule, counter, skip, data)
     }
 
     #[inline(always)]
