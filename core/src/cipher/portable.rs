@@ -9,12 +9,15 @@ use aes::{Aes128, Aes192, Aes256};
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::aead::consts::U12;
 use aes_gcm::{AesGcm, KeyInit};
-use cipher::{BlockCipherEncrypt, BlockSizeUser, InnerIvInit, StreamCipher, consts::U16};
+use cipher::{BlockCipherEncrypt, BlockSizeUser, InnerIvInit, StreamCipherCore, consts::U16};
+use ctr::{CtrCore, flavors::Ctr64BE};
 use inout::InOutBuf;
 
 use super::sm4::Sm4;
-use super::{Aead, AeadError, AeadKernel, AeadKey, Blockwise, CipherProvider, CtrGcm, CtrKernel};
-use crate::iv::Iv;
+use super::{
+    Aead, AeadError, AeadKernel, AeadKey, Block, Blockwise, CipherProvider, CtrBlocks, CtrGcm,
+    CtrKernel,
+};
 use crate::method::Cipher;
 use crate::secret::DataKey;
 use crate::stack::wiped;
@@ -53,7 +56,7 @@ fn ctr_kernel<C>(key: &[u8]) -> Arc<dyn CtrKernel>
 where
     C: KeyInit + BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Send + Sync + 'static,
 {
-    wiped(|| Arc::new(Ctr(expand::<C>(key))) as _)
+    wiped(|| Arc::new(Blockwise(Ctr(expand::<C>(key)))) as _)
 }
 
 #[expect(
@@ -75,23 +78,14 @@ fn expand<C: KeyInit>(key: &[u8]) -> C {
 
 struct Ctr<C>(C);
 
-impl<C> CtrKernel for Ctr<C>
+impl<C> CtrBlocks for Ctr<C>
 where
     C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Send + Sync,
 {
-    fn apply(&self, iv: &Iv, offset: u64, data: InOutBuf<'_, '_, u8>) {
-        // The counter is set to the block of `offset`; the bytes of that block before it are drawn and dropped.
-        let first_block = iv.at_block(offset / 16);
-        let core = ctr::CtrCore::<&C, ctr::flavors::Ctr128BE>::inner_iv_init(
-            &self.0,
-            first_block.as_bytes().into(),
-        );
-        let mut stream = cipher::StreamCipherCoreWrapper::from_core(core);
-        let mut dropped = zeroize::Zeroizing::new([0; 15]);
-        if let Some(dropped) = dropped.get_mut(..(offset % 16) as usize) {
-            stream.apply_keystream(dropped);
-        }
-        stream.apply_keystream_inout(data);
+    fn apply_blocks(&self, counter: u128, blocks: InOutBuf<'_, '_, Block>) {
+        let counter = counter.to_be_bytes();
+        CtrCore::<&C, Ctr64BE>::inner_iv_init(&self.0, (&counter).into())
+            .apply_keystream_blocks_inout(blocks);
     }
 }
 

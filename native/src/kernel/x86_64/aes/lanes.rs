@@ -52,8 +52,11 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     /// The counters `counter`, `counter` + 1, …, little-endian.
     fn counters(self, counter: u128) -> Self::Vector;
 
-    /// `counters`, each plus a register's number of blocks; their low 64 bits must not wrap.
-    fn advance(self, counters: Self::Vector) -> Self::Vector;
+    /// `counters`, each plus `blocks`; their low 64 bits must not wrap.
+    fn advance(self, counters: Self::Vector, blocks: u64) -> Self::Vector;
+
+    /// `blocks` added to the last byte of each of the `big_endian` counters, which must not wrap.
+    fn advance_last_byte(self, big_endian: Self::Vector, blocks: u64) -> Self::Vector;
 
     /// `counters`, each with its lowest byte zero: the group of 256 that it belongs to.
     fn groups(self, counters: Self::Vector) -> Self::Vector;
@@ -119,9 +122,15 @@ impl Lanes for AesNi {
     }
 
     #[inline(always)]
-    fn advance(self, counters: __m128i) -> __m128i {
+    fn advance(self, counters: __m128i, blocks: u64) -> __m128i {
         // SAFETY: SSE2 is part of x86-64.
-        unsafe { _mm_add_epi64(counters, _mm_set_epi64x(0, 1)) }
+        unsafe { _mm_add_epi64(counters, low(blocks)) }
+    }
+
+    #[inline(always)]
+    fn advance_last_byte(self, big_endian: __m128i, blocks: u64) -> __m128i {
+        // SAFETY: SSE2 is part of x86-64.
+        unsafe { _mm_add_epi64(big_endian, last_byte(blocks)) }
     }
 
     #[inline(always)]
@@ -210,9 +219,15 @@ impl Lanes for Vaes256 {
     }
 
     #[inline(always)]
-    fn advance(self, counters: __m256i) -> __m256i {
+    fn advance(self, counters: __m256i, blocks: u64) -> __m256i {
         // SAFETY: the token proves AVX2.
-        unsafe { _mm256_add_epi64(counters, _mm256_set_epi64x(0, 2, 0, 2)) }
+        unsafe { _mm256_add_epi64(counters, _mm256_broadcastsi128_si256(low(blocks))) }
+    }
+
+    #[inline(always)]
+    fn advance_last_byte(self, big_endian: __m256i, blocks: u64) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_add_epi64(big_endian, _mm256_broadcastsi128_si256(last_byte(blocks))) }
     }
 
     #[inline(always)]
@@ -322,9 +337,15 @@ impl Lanes for Vaes512 {
     }
 
     #[inline(always)]
-    fn advance(self, counters: __m512i) -> __m512i {
+    fn advance(self, counters: __m512i, blocks: u64) -> __m512i {
         // SAFETY: the token proves AVX-512.
-        unsafe { _mm512_add_epi64(counters, _mm512_set_epi64(0, 4, 0, 4, 0, 4, 0, 4)) }
+        unsafe { _mm512_add_epi64(counters, _mm512_broadcast_i32x4(low(blocks))) }
+    }
+
+    #[inline(always)]
+    fn advance_last_byte(self, big_endian: __m512i, blocks: u64) -> __m512i {
+        // SAFETY: the token proves AVX-512.
+        unsafe { _mm512_add_epi64(big_endian, _mm512_broadcast_i32x4(last_byte(blocks))) }
     }
 
     #[inline(always)]
@@ -372,6 +393,20 @@ impl Lanes for Vaes512 {
 fn block(counter: u128) -> __m128i {
     // SAFETY: SSE2 is part of x86-64.
     unsafe { _mm_set_epi64x((counter >> 64) as i64, counter as i64) }
+}
+
+/// A little-endian number of blocks.
+#[inline(always)]
+fn low(blocks: u64) -> __m128i {
+    // SAFETY: SSE2 is part of x86-64.
+    unsafe { _mm_set_epi64x(0, blocks.cast_signed()) }
+}
+
+/// A number of blocks in the last byte.
+#[inline(always)]
+fn last_byte(blocks: u64) -> __m128i {
+    // SAFETY: SSE2 is part of x86-64.
+    unsafe { _mm_set_epi64x((blocks << 56).cast_signed(), 0) }
 }
 
 /// The order that turns a block round.

@@ -75,7 +75,11 @@ unsafe fn xor<const KEYS: usize>(
         let [only] = encrypt(lanes, schedule, [counters]);
         (only, only)
     } else {
-        let [first, second] = encrypt(lanes, schedule, [counters, lanes.advance(counters)]);
+        let [first, second] = encrypt(
+            lanes,
+            schedule,
+            [counters, lanes.advance(counters, Vaes512::BLOCKS as u64)],
+        );
         (first, second)
     };
     let places = _mm512_add_epi8(from_zero(), _mm512_set1_epi8(skip.cast_signed()));
@@ -95,7 +99,10 @@ unsafe fn xor<const KEYS: usize>(
 }
 
 #[inline(always)]
-#[expect(clippy::indexing_slicing, reason = "bounds are constants: the number of keys")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "bounds are constants: the number of keys"
+)]
 fn encrypt<const KEYS: usize, const N: usize>(
     lanes: Vaes512,
     schedule: &Schedule<KEYS>,

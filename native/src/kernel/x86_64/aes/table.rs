@@ -6,9 +6,12 @@
 //! counters in a row: the correction. Source: Park and Lee, "FACE: Fast AES CTR mode Encryption Techniques based on the Reuse of Repetitive
 //! Data" (CHES 2018).
 //!
+//! A table for one run is filled on the way through its first 256 blocks, which need those two rounds anyway.
+//!
 //! The index is the counter, which is public, so the look-up tells nothing. What the table holds is secret.
 
 use std::hint::black_box;
+use std::mem::MaybeUninit;
 
 use zeroize::optimization_barrier;
 
@@ -16,7 +19,8 @@ use super::lanes::{Lanes, Work};
 use super::schedule::Schedule;
 use crate::secret::Zeroable;
 
-const BLOCKS: usize = 256;
+/// Blocks that an entry each is for.
+pub(super) const BLOCKS: usize = 256;
 
 /// Valid for counters that agree in bytes 0 to 10 with the one that it was built for, and in the last byte modulo the number of blocks in
 /// a register: a run of data begins anywhere in a group of 256, and its registers with it.
@@ -24,11 +28,11 @@ const BLOCKS: usize = 256;
 pub(super) struct Table {
     /// The registers of a group in the opposite order: while data is walked upwards, the table is walked downwards, and their addresses
     /// don't keep agreeing in the last 12 bits, which would hold up every load behind the store before it.
-    entries: [[u8; 16]; BLOCKS],
+    entries: [MaybeUninit<[u8; 16]>; BLOCKS],
     counter: u128,
 }
 
-// SAFETY: integers, aligned to 64 bytes.
+// SAFETY: integers and memory without content, aligned to 64 bytes.
 unsafe impl Zeroable for Table {}
 
 /// Makes `table` one for runs that begin with `counter`.
@@ -49,7 +53,6 @@ impl<L: Lanes, const KEYS: usize> Work<L> for Build<'_, KEYS> {
             table,
         } = self;
         table.counter = counter;
-        let entries = table.entries.as_mut_ptr().cast::<u8>();
         let group = counter & !0xff;
         let base = lanes.groups(lanes.counters(group));
         let mut counters = lanes.counters(group + counter % L::BLOCKS as u128);
@@ -57,20 +60,19 @@ impl<L: Lanes, const KEYS: usize> Work<L> for Build<'_, KEYS> {
             // The last byte alone counts: behind 255 it begins again in the same group.
             let last_byte = lanes.xor(counters, lanes.groups(counters));
             let entry = two_rounds(lanes, schedule, lanes.xor(base, last_byte));
-            // SAFETY: `position` stays within the entries.
-            unsafe { lanes.write(entries.add(position::<L>(register)), entry, L::BLOCKS) };
-            counters = lanes.advance(counters);
+            table.set_entry(lanes, register, entry);
+            counters = lanes.advance(counters, L::BLOCKS as u64);
         }
     }
 }
 
 impl Table {
-    /// Without content.
+    /// A table for a run that begins with `counter`: every entry is to be set before it is read.
     #[inline(always)]
-    pub(super) const fn new() -> Self {
+    pub(super) const fn unfilled(counter: u128) -> Self {
         Self {
-            entries: [[0; 16]; BLOCKS],
-            counter: 0,
+            entries: [MaybeUninit::uninit(); BLOCKS],
+            counter,
         }
     }
 
@@ -88,25 +90,47 @@ impl Table {
     }
 
     /// The contribution of register `register` of a group, counted modulo their number.
+    ///
+    /// # Safety
+    /// Every entry was set, if the table was unfilled.
     #[inline(always)]
-    pub(super) fn entry<L: Lanes>(&self, lanes: L, register: usize) -> L::Vector {
+    pub(super) unsafe fn entry<L: Lanes>(&self, lanes: L, register: usize) -> L::Vector {
         let entries = self.entries.as_ptr().cast::<u8>();
         // SAFETY: `position` stays within the entries.
         unsafe { lanes.read(entries.add(position::<L>(register)), L::BLOCKS) }
     }
 
-    /// What is missing in the entries for the groups of `counters`.
+    /// Sets what [`Table::entry`] returns.
     #[inline(always)]
-    pub(super) fn correction<L: Lanes, const KEYS: usize>(
+    pub(super) fn set_entry<L: Lanes>(&mut self, lanes: L, register: usize, entry: L::Vector) {
+        let entries = self.entries.as_mut_ptr().cast::<u8>();
+        // SAFETY: `position` stays within the entries.
+        unsafe { lanes.write(entries.add(position::<L>(register)), entry, L::BLOCKS) };
+    }
+
+    /// Leaves nothing of what a table on the stack held.
+    #[inline(always)]
+    pub(super) fn wipe<L: Lanes>(&mut self, lanes: L) {
+        // By registers, and not recognised as a memset, which would first wait for the rounds that are under way.
+        let zero = lanes.counters(black_box(0));
+        for register in 0..Self::registers::<L>() {
+            self.set_entry(lanes, register, zero);
+        }
+        optimization_barrier(self);
+    }
+
+    /// What is missing in the entries for the group of `counter`.
+    #[inline(always)]
+    pub(super) fn missing<L: Lanes, const KEYS: usize>(
         &self,
         lanes: L,
         schedule: &Schedule<KEYS>,
-        counters: L::Vector,
+        counter: u128,
     ) -> L::Vector {
-        let base = lanes.groups(lanes.counters(self.counter & !0xff));
+        let group = |counter: u128| lanes.groups(lanes.counters(counter & !0xff));
         lanes.xor(
-            two_rounds(lanes, schedule, base),
-            two_rounds(lanes, schedule, lanes.groups(counters)),
+            two_rounds(lanes, schedule, group(self.counter)),
+            two_rounds(lanes, schedule, group(counter)),
         )
     }
 
@@ -129,8 +153,9 @@ const fn position<L: Lanes>(register: usize) -> usize {
     (registers - 1 - register % registers) * L::BLOCKS * 16
 }
 
+/// The state after the first two rounds.
 #[inline(always)]
-fn two_rounds<L: Lanes, const KEYS: usize>(
+pub(super) fn two_rounds<L: Lanes, const KEYS: usize>(
     lanes: L,
     schedule: &Schedule<KEYS>,
     counters: L::Vector,
@@ -142,11 +167,4 @@ fn two_rounds<L: Lanes, const KEYS: usize>(
     };
     let state = lanes.xor(lanes.big_endian(counters), lanes.load(first));
     lanes.round(lanes.round(state, lanes.load(second)), lanes.load(third))
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        self.entries = [[0; 16]; BLOCKS];
-        optimization_barrier(self);
-    }
 }
