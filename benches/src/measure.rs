@@ -99,6 +99,15 @@ impl Effort {
         slice: Duration::from_millis(2),
     };
 
+    /// Slices of four times the length.
+    #[must_use]
+    pub fn longer(self) -> Self {
+        Self {
+            slice: self.slice * 4,
+            ..self
+        }
+    }
+
     /// Twice the rounds.
     #[must_use]
     pub fn more(self) -> Self {

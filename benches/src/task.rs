@@ -1,5 +1,7 @@
 //! What there is to measure. A task has contenders by name; a row of the table, or a bar, picks among them.
 
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -176,8 +178,15 @@ fn threads(cipher: Cipher) -> Result<Vec<Contender>, String> {
     let together = Contender::timing_itself(TWO_THREADS, move |data, times| {
         let half = data.len() / 2;
         let (front, back) = data.split_at_mut(half);
+        let ready = AtomicUsize::new(0);
         let work = |cpu, offset, part: &mut [u8]| {
             machine::pin(cpu);
+            apply(&two, offset, part);
+            // Nobody sleeps here: to be woken takes as long as some operations.
+            ready.fetch_add(1, Ordering::Relaxed);
+            while ready.load(Ordering::Relaxed) < 2 {
+                spin_loop();
+            }
             let start = Instant::now();
             for _ in 0..times {
                 apply(&two, offset, part);
@@ -269,6 +278,11 @@ impl Bench {
             self.pages = Pages::new(task.bytes());
         }
         let data = &mut self.pages.bytes()[..task.bytes()];
+        let effort = match task {
+            // Threads have to be started for every slice.
+            Task::Threads { .. } => effort.longer(),
+            _ => effort,
+        };
         let times = interleaved(&mut contenders, data, effort);
         let names = contenders
             .iter()
