@@ -11,7 +11,7 @@ use crate::text;
 
 /// A bar that is missed, and not by far, is measured again so often, with twice the rounds. Each contender then keeps its best round of all
 /// runs, the peers as well as ours: noise only ever makes times longer, so more rounds bring both nearer to the truth.
-const MORE_RUNS: u32 = 2;
+const MORE_RUNS: u32 = 5;
 
 /// How all of the bars stand together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
