@@ -127,6 +127,52 @@ impl Error {
         }
     }
 
+    /// The same once more, for another of those whom one failure concerns.
+    pub(crate) fn repeated(&self) -> Self {
+        match self {
+            Self::Data { path, source } => Self::Data {
+                path: path.clone(),
+                source: source.clone(),
+            },
+            Self::Core(source) => Self::Core(source.clone()),
+            Self::Io {
+                path,
+                action,
+                source,
+            } => Self::Io {
+                path: path.clone(),
+                action,
+                source: match source.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::new(source.kind(), source.to_string()),
+                },
+            },
+            Self::Locked { path, holder } => Self::Locked {
+                path: path.clone(),
+                holder: holder.clone(),
+            },
+            Self::AlreadyExists { path } => Self::AlreadyExists { path: path.clone() },
+            Self::NameTaken { path, name } => Self::NameTaken {
+                path: path.clone(),
+                name: name.clone(),
+            },
+            Self::NoDictionaries { path } => Self::NoDictionaries { path: path.clone() },
+            Self::NotAFile { path, found } => Self::NotAFile {
+                path: path.clone(),
+                found,
+            },
+            Self::Suspended { path, why } => Self::Suspended {
+                path: path.clone(),
+                why: why.clone(),
+            },
+            Self::MasterKeySource { source_name, why } => Self::MasterKeySource {
+                source_name: source_name.clone(),
+                why: why.clone(),
+            },
+            Self::Usage(what) => Self::Usage(what.clone()),
+        }
+    }
+
     /// For `map_err`: `action` on `path` failed, with an error about its data taken out of the [`io::Error`] that carried it.
     ///
     /// ```

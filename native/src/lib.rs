@@ -90,8 +90,8 @@ mod testing;
 #[cfg(feature = "config")]
 pub use config::{ConfiguredMasterKey, TikvConfig};
 pub use dictionaries::{
-    Dictionaries, DictionaryWriter, FileKey, read_file_dictionary, read_key_dictionary,
-    read_key_envelope,
+    Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey, read_file_dictionary,
+    read_key_dictionary, read_key_envelope,
 };
 pub use error::{Error, ErrorKind};
 pub use file::{EncryptedFile, EncryptedReader, EncryptedWriter};

@@ -1,11 +1,12 @@
 //! The file dictionary's log: reading it up to an exact verdict, and the state machine that says what to append or rewrite.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::dict::files::{FileDictionary, FileInfo};
-use crate::error::{Damage, Error, Finding, Misuse, Part};
+use crate::error::{Damage, Error, Finding, Misuse, NotFound, Part};
 use crate::format::header::{self, Version};
 use crate::format::protobuf::Message;
 use crate::format::record::{self, RawRecord};
@@ -422,15 +423,38 @@ impl FileLog {
     /// # Errors
     /// Those of [`Record::to_bytes`]; [`NotFound::File`](crate::error::NotFound::File) for the removal of a name that has no entry, which would make the log unreadable.
     pub fn prepare(&self, record: &Record<'_>) -> Result<Write, Error> {
-        if let Record::Remove { name } = record {
-            self.dictionary.get(name)?;
+        self.prepare_all(core::slice::from_ref(record))
+    }
+
+    /// What to write for these changes, one after the other, at once: one write and one sync for all of them.
+    ///
+    /// # Errors
+    /// As [`FileLog::prepare`], for the first record that can't be written.
+    pub fn prepare_all(&self, records: &[Record<'_>]) -> Result<Write, Error> {
+        let mut bytes = Vec::new();
+        let mut changed = BTreeMap::new();
+        for record in records {
+            let (name, is_insert) = match record {
+                Record::Insert { name, .. } => (*name, true),
+                Record::Remove { name } => (*name, false),
+            };
+            if !is_insert && changed.get(name) != Some(&true) {
+                // Not in this batch: then in the dictionary, unless this batch has removed it.
+                let has_entry = !changed.contains_key(name) && self.dictionary.find(name).is_some();
+                if !has_entry {
+                    return Err(NotFound::File(name.into()).into());
+                }
+            }
+            changed.insert(name, is_insert);
+            bytes.append(&mut record.to_bytes()?);
         }
-        let bytes = record.to_bytes()?;
         Ok(match self.version {
             Version::V2 => Write::Append(bytes),
             Version::V1 => {
                 let mut dictionary = self.dictionary.clone();
-                apply(&mut dictionary, record.clone());
+                for record in records {
+                    apply(&mut dictionary, record.clone());
+                }
                 Write::Replace(dictionary.to_bytes(Version::V1))
             }
         })

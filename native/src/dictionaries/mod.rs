@@ -2,9 +2,13 @@
 //!
 //! [`Dictionaries`] reads without a lock and never writes, so it can look into the directory of a running engine, TiKV's included.
 //! [`DictionaryWriter`] holds `stillkey.lock`, which keeps other Stillkey writers out; TiKV knows nothing of it, so stop TiKV first.
+//! [`DataKeyManager`] is that writer shared by many threads.
 
+mod group;
 mod journal;
 mod lock;
+mod log_file;
+mod manager;
 mod reader;
 mod sealed_keys;
 #[cfg(test)]
@@ -14,11 +18,13 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use stillkey_core::{
-    CipherProvider, CtrStream, DataKey, FileDictionary, FileInfo, Iv, KeyDictionary,
+    CipherProvider, CtrStream, DataKey, FileDictionary, FileInfo, Iv, KeyDictionary, Method,
 };
 
+use crate::SysRng;
 use crate::error::Error;
 
+pub use manager::{Commits, DataKeyManager};
 pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
 pub use writer::DictionaryWriter;
 
@@ -57,6 +63,22 @@ impl Layout {
         Ok(FileKey {
             info: info.clone(),
             cipher,
+        })
+    }
+
+    /// A new file's entry: a random IV under the current data key.
+    fn new_info(&self, keys: &KeyDictionary) -> Result<FileInfo, Error> {
+        let current = keys.current().map_err(Error::data(&self.key_dict))?;
+        let Some((id, entry)) = current else {
+            return Err(Error::Usage(format!(
+                "{}: no data key yet; rotate the data key to make one",
+                self.key_dict.display()
+            )));
+        };
+        let method = entry.method.known().map_err(Error::data(&self.key_dict))?;
+        Ok(match method {
+            Method::Plaintext => FileInfo::plaintext(id),
+            method => FileInfo::encrypted(id, Iv::random(&mut SysRng)?, method),
         })
     }
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use stillkey_core::{
-    FileDictionary, FileInfo, Iv, KeyDictionary, MasterKey, Method, Reading, Record,
-    RotationPolicy, RotationReason, Version,
+    FileDictionary, FileInfo, KeyDictionary, MasterKey, Method, Reading, Record, RotationPolicy,
+    RotationReason, Version,
 };
 
 use super::journal::Journal;
@@ -44,7 +44,7 @@ pub struct DictionaryWriter {
     layout: Layout,
     sealed_keys: SealedKeys,
     journal: Journal,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl DictionaryWriter {
@@ -91,7 +91,7 @@ impl DictionaryWriter {
             sealed_keys: SealedKeys::open(&layout.key_dict, pinned_keys, keys, master_key),
             journal: Journal::open(&layout.file_dict, pinned_files, recovered)?,
             layout,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -132,7 +132,7 @@ impl DictionaryWriter {
             sealed_keys: SealedKeys::open(&layout.key_dict, pinned_keys, keys, master_key),
             layout,
             journal,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -141,6 +141,10 @@ impl DictionaryWriter {
     pub fn with_rewrite_threshold(mut self, removes: u64) -> Self {
         self.journal.set_rewrite_threshold(removes);
         self
+    }
+
+    pub(super) fn into_parts(self) -> (Layout, SealedKeys, Journal, Lock) {
+        (self.layout, self.sealed_keys, self.journal, self.lock)
     }
 
     /// The directory.
@@ -177,24 +181,7 @@ impl DictionaryWriter {
     /// [`Error::Data`] when the current key is missing or the name too long; [`Error::Io`]; [`Error::Suspended`]; [`Error::Core`] when
     /// random numbers fail.
     pub fn new_file(&mut self, name: &str) -> Result<FileKey, Error> {
-        let current = self
-            .keys()
-            .current()
-            .map_err(Error::data(&self.layout.key_dict))?;
-        let Some((id, entry)) = current else {
-            return Err(Error::Usage(format!(
-                "{}: no data key yet; rotate the data key to make one",
-                self.layout.key_dict.display()
-            )));
-        };
-        let method = entry
-            .method
-            .known()
-            .map_err(Error::data(&self.layout.key_dict))?;
-        let info = match method {
-            Method::Plaintext => FileInfo::plaintext(id),
-            method => FileInfo::encrypted(id, Iv::random(&mut SysRng)?, method),
-        };
+        let info = self.layout.new_info(self.keys())?;
         self.insert(name, info)
     }
 
@@ -302,7 +289,7 @@ impl DictionaryWriter {
 }
 
 /// TiKV refuses this, too: data keys stored in the clear protect nothing.
-fn check_protection(method: Method, master_key: &MasterKey) -> Result<(), Error> {
+pub(super) fn check_protection(method: Method, master_key: &MasterKey) -> Result<(), Error> {
     if method != Method::Plaintext && !master_key.is_secure() {
         return Err(Error::Usage(format!(
             "{method} under the master key 'plaintext' protects nothing; give a real master key, or use the method 'plaintext'"

@@ -1,0 +1,130 @@
+//! `file.dict` on the disk: every change is durable before it counts, and after a failure nothing is added until the file is again known
+//! to hold exactly what it should.
+//!
+//! A failed append may have left a part of a record, and a failed sync may have lost pages that the system then calls clean. The first is
+//! cut off and the file read again; after the second, only bytes that are written anew, to another file, can be trusted.
+
+use std::path::Path;
+
+use stillkey_core::{FileLog, Reading, Recovered, Verdict, Write};
+
+use super::reader::read_file_dictionary;
+use crate::error::Error;
+use crate::fsops::{self, Access, Pinned};
+use crate::install;
+
+/// The file. What it should hold is the caller's [`FileLog`], the same in every call.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: Box<Path>,
+    /// The file that was written last, with the length up to which it is known to be good.
+    pinned: Pinned,
+    trust: Trust,
+}
+
+/// How much of what is on the disk is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// All of it.
+    Whole,
+    /// What stands before the good length; behind it there may be anything.
+    UpToGood,
+    /// Nothing: a sync or a replacement failed.
+    Nothing,
+}
+
+impl LogFile {
+    /// Takes over a file that was pinned and then read, and trims its torn tail. A damaged log is an error, and the file is not touched.
+    pub(super) fn open(
+        path: &Path,
+        mut pinned: Pinned,
+        recovered: Recovered,
+    ) -> Result<(Self, FileLog), Error> {
+        let trust = match &recovered.verdict {
+            Verdict::Complete => Trust::Whole,
+            Verdict::TornTail { at, .. } => {
+                pinned.expect_undisturbed()?;
+                pinned.good.len = *at;
+                Trust::UpToGood
+            }
+            Verdict::Corrupt { why, .. } => return Err(Error::data(path)(why.clone().into())),
+        };
+        let threshold = FileLog::DEFAULT_REWRITE_THRESHOLD;
+        let log = FileLog::new(recovered.dictionary, recovered.version, threshold);
+        let mut file = Self {
+            path: path.into(),
+            pinned,
+            trust,
+        };
+        file.repair(&log)?;
+        Ok((file, log))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a change of `log` durable.
+    pub(super) fn write(&mut self, write: &Write, log: &FileLog) -> Result<(), Error> {
+        self.repair(log)?;
+        let written = match write {
+            Write::Append(bytes) => self.append(bytes),
+            Write::Replace(bytes) => self.replace(bytes),
+        };
+        if written.is_err() {
+            // If this fails too, the next change tries again, and reports why it can't.
+            let _ = self.repair(log);
+        }
+        written
+    }
+
+    /// Puts these bytes in the place of the file.
+    pub(super) fn replace(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.trust == Trust::Whole {
+            self.pinned.expect_undisturbed()?;
+        }
+        self.trust = Trust::Nothing;
+        install::write_file(&*self.path, bytes, true)?;
+        self.pinned = Pinned::open(&self.path, Access::Append)?;
+        self.trust = Trust::Whole;
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.pinned.expect_undisturbed()?;
+        self.trust = Trust::UpToGood;
+        fsops::append(&self.pinned.file, bytes, &self.path)?;
+        self.sync()?;
+        self.pinned.good.len += bytes.len() as u64;
+        self.trust = Trust::Whole;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        fsops::sync(&self.pinned.file, &self.path).inspect_err(|_| self.trust = Trust::Nothing)
+    }
+
+    /// Sees to it that the disk holds the dictionary in memory and nothing else.
+    fn repair(&mut self, log: &FileLog) -> Result<(), Error> {
+        match self.trust {
+            Trust::Whole => Ok(()),
+            Trust::UpToGood => self.cut_off(log),
+            Trust::Nothing => self.replace(&log.dictionary().to_bytes(log.version())),
+        }
+    }
+
+    fn cut_off(&mut self, log: &FileLog) -> Result<(), Error> {
+        fsops::truncate(&self.pinned.file, self.pinned.good.len, &self.path)?;
+        self.sync()?;
+        self.pinned.expect_undisturbed()?;
+        let read = read_file_dictionary(&self.path, Reading::Strict)?;
+        if read.verdict != Verdict::Complete || read.dictionary != *log.dictionary() {
+            return Err(Error::Suspended {
+                path: self.path.to_path_buf(),
+                why: "after a failed append, it doesn't hold what was written before".into(),
+            });
+        }
+        self.trust = Trust::Whole;
+        Ok(())
+    }
+}
