@@ -1,8 +1,9 @@
 //! The file dictionary: which data key, IV and method each file has. Neither encrypted nor authenticated.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+
+use hashbrown::HashMap;
 
 use crate::envelope::Envelope;
 use crate::error::{Damage, Error, Finding, Misuse, NotFound, Part};
@@ -104,7 +105,7 @@ impl RecordedIv {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileDictionary {
-    files: BTreeMap<Box<str>, FileInfo>,
+    files: HashMap<Box<str>, FileInfo>,
     unknown: UnknownFields,
 }
 
@@ -174,9 +175,12 @@ impl FileDictionary {
         self.files.remove(name)
     }
 
-    /// The entries, sorted by name.
+    /// The entries, sorted by name: that takes a moment where there are many, which a look-up doesn't pay for.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &FileInfo)> {
-        self.files.iter().map(|(name, info)| (&**name, info))
+        let entries = self.files.iter().map(|(name, info)| (&**name, info));
+        let mut sorted: Vec<_> = entries.collect();
+        sorted.sort_unstable_by_key(|(name, _)| *name);
+        sorted.into_iter()
     }
 
     /// Number of entries.
@@ -207,7 +211,7 @@ impl Message for FileDictionary {
     }
 
     fn encode_to(&self, out: &mut impl Sink) {
-        for (name, info) in &self.files {
+        for (name, info) in self.iter() {
             protobuf::put_entry(out, 1, |mut out| {
                 protobuf::put_bytes_always(&mut out, 1, name.as_bytes());
                 protobuf::put_message(&mut out, 2, info);

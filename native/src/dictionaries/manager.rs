@@ -1,14 +1,14 @@
 //! The writer of a dictionary directory, shared by the threads of a storage engine.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use stillkey_core::error::NotFound;
 use stillkey_core::{
-    FileDictionary, FileInfo, FileLog, KeyDictionary, MasterKey, Method, Record, RotationPolicy,
-    RotationReason,
+    DataKey, FileDictionary, FileInfo, FileLog, KeyDictionary, MasterKey, Method, Record,
+    RotationPolicy, RotationReason,
 };
 
 use super::group::Group;
@@ -50,7 +50,7 @@ pub struct DataKeyManager {
     /// Held while `key.dict` is written.
     sealed_keys: Mutex<SealedKeys>,
     /// What `sealed_keys` holds, for those who must not wait for it.
-    keys: RwLock<Arc<KeyDictionary>>,
+    keys: RwLock<KeyRing>,
     /// What is durable. Written only by whoever holds `log_file`, and never while the disk is busy.
     log: RwLock<FileLog>,
     /// Held while `file.dict` is written.
@@ -93,7 +93,7 @@ impl From<DictionaryWriter> for DataKeyManager {
         let (log_file, log) = journal.into_parts();
         Self {
             layout,
-            keys: RwLock::new(Arc::new(sealed_keys.keys().duplicate())),
+            keys: RwLock::new(KeyRing::new(&sealed_keys)),
             sealed_keys: Mutex::new(sealed_keys),
             log: RwLock::new(log),
             log_file: Mutex::new(log_file),
@@ -121,7 +121,16 @@ impl DataKeyManager {
 
     /// The data keys, as they are now.
     pub fn keys(&self) -> Arc<KeyDictionary> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.key_ring().dictionary)
+    }
+
+    fn key_ring(&self) -> RwLockReadGuard<'_, KeyRing> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file_key(&self, info: &FileInfo) -> Result<FileKey, Error> {
+        let key = self.key_ring().data_key(info);
+        self.layout.file_key_with(info, key)
     }
 
     /// How many files have an entry.
@@ -150,7 +159,7 @@ impl DataKeyManager {
         let info = self.log().dictionary().get(name).cloned();
         let info = info.map_err(Error::data(&self.layout.file_dict))?;
         // Keys after the entry: they only become more.
-        self.layout.file_key(&self.keys(), &info)
+        self.file_key(&info)
     }
 
     /// Gives a file that is about to be written a new random IV under the current data key; an entry of the same name is replaced. The key
@@ -159,9 +168,8 @@ impl DataKeyManager {
     /// # Errors
     /// Those of [`DictionaryWriter::new_file`].
     pub fn new_file(&self, name: &str) -> Result<FileKey, Error> {
-        let keys = self.keys();
-        let info = self.layout.new_info(&keys)?;
-        let key = self.layout.file_key(&keys, &info)?;
+        let info = self.layout.new_info(&self.keys())?;
+        let key = self.file_key(&info)?;
         self.submit(name, Change::Insert(info))?;
         Ok(key)
     }
@@ -171,7 +179,7 @@ impl DataKeyManager {
     /// # Errors
     /// Those of [`DictionaryWriter::insert`].
     pub fn insert(&self, name: &str, info: FileInfo) -> Result<FileKey, Error> {
-        let key = self.layout.file_key(&self.keys(), &info)?;
+        let key = self.file_key(&info)?;
         self.submit(name, Change::Insert(info))?;
         Ok(key)
     }
@@ -242,7 +250,7 @@ impl DataKeyManager {
 
     /// Only what is durable: a key that new files use must outlive them.
     fn publish(&self, sealed_keys: &SealedKeys) {
-        let keys = Arc::new(sealed_keys.keys().duplicate());
+        let keys = KeyRing::new(sealed_keys);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
@@ -323,6 +331,39 @@ impl DataKeyManager {
 
     fn change_log(&self, change: impl FnOnce(&mut FileLog)) {
         change(&mut self.log.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// The data keys, ready to be handed out without a copy.
+#[derive(Debug)]
+struct KeyRing {
+    dictionary: Arc<KeyDictionary>,
+    ready: BTreeMap<u64, Arc<DataKey>>,
+}
+
+impl KeyRing {
+    fn new(sealed_keys: &SealedKeys) -> Self {
+        let dictionary = sealed_keys.keys().duplicate();
+        let ready = dictionary.iter().filter_map(|(id, entry)| {
+            let key = dictionary.data_key(id, entry.method).ok().flatten()?;
+            Some((id, Arc::new(key)))
+        });
+        Self {
+            ready: ready.collect(),
+            dictionary: Arc::new(dictionary),
+        }
+    }
+
+    /// The key for a file; `None` for one in plaintext.
+    fn data_key(&self, info: &FileInfo) -> Result<Option<Arc<DataKey>>, stillkey_core::Error> {
+        match self.ready.get(&info.key_id) {
+            Some(key) if info.method == key.cipher().method().into() => Ok(Some(Arc::clone(key))),
+            // A file's method may differ from its key's; and an error should say what is wrong.
+            _ => {
+                let key = self.dictionary.data_key(info.key_id, info.method)?;
+                Ok(key.map(Arc::new))
+            }
+        }
     }
 }
 

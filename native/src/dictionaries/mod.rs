@@ -16,6 +16,7 @@ mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use stillkey_core::{
     CipherProvider, CtrStream, DataKey, FileDictionary, FileInfo, Iv, KeyDictionary, Method,
@@ -53,10 +54,17 @@ impl Layout {
 
     /// What `info` stands for, with its key looked up.
     fn file_key(&self, keys: &KeyDictionary, info: &FileInfo) -> Result<FileKey, Error> {
-        let key = keys
-            .data_key(info.key_id, info.method)
-            .map_err(Error::data(&self.key_dict))?;
-        let cipher = match key {
+        let key = keys.data_key(info.key_id, info.method);
+        self.file_key_with(info, key.map(|key| key.map(Arc::new)))
+    }
+
+    /// As [`Layout::file_key`], with what the look-up of the key has given.
+    fn file_key_with(
+        &self,
+        info: &FileInfo,
+        key: Result<Option<Arc<DataKey>>, stillkey_core::Error>,
+    ) -> Result<FileKey, Error> {
+        let cipher = match key.map_err(Error::data(&self.key_dict))? {
             Some(key) => Some((key, info.iv().map_err(Error::data(&self.file_dict))?)),
             None => None,
         };
@@ -97,7 +105,7 @@ impl Layout {
 #[derive(Debug)]
 pub struct FileKey {
     info: FileInfo,
-    cipher: Option<(DataKey, Iv)>,
+    cipher: Option<(Arc<DataKey>, Iv)>,
 }
 
 impl FileKey {
@@ -108,7 +116,7 @@ impl FileKey {
 
     /// The data key; `None` for a file that is recorded as plaintext.
     pub fn data_key(&self) -> Option<&DataKey> {
-        self.cipher.as_ref().map(|(key, _)| key)
+        self.cipher.as_ref().map(|(key, _)| &**key)
     }
 
     /// A stream over the file, at position 0; `None` for a file that is recorded as plaintext.
