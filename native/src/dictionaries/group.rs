@@ -2,24 +2,30 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
 
 /// Requests `R` of many threads, worked off in batches, each with an outcome `O`. In every batch, requests stand in the order they came.
 pub(super) struct Group<R, O> {
     state: Mutex<State<R, O>>,
-    batch_done: Condvar,
 }
 
 struct State<R, O> {
     /// The number of the next request.
     next: u64,
-    waiting: Vec<(u64, R)>,
+    waiting: Vec<Waiting<R>>,
     /// What has been done, and not yet been told to who asked.
     outcomes: HashMap<u64, O>,
     /// Whether a thread is at work.
     busy: bool,
     /// A thread panicked at work: what it had taken on is lost.
     broken: bool,
+}
+
+struct Waiting<R> {
+    number: u64,
+    request: R,
+    thread: Thread,
 }
 
 impl<R, O> Group<R, O> {
@@ -32,7 +38,6 @@ impl<R, O> Group<R, O> {
                 busy: false,
                 broken: false,
             }),
-            batch_done: Condvar::new(),
         }
     }
 
@@ -43,12 +48,15 @@ impl<R, O> Group<R, O> {
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
-        state.waiting.push((number, request));
+        state.waiting.push(Waiting {
+            number,
+            request,
+            thread: thread::current(),
+        });
         while state.busy {
-            state = self
-                .batch_done
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            drop(state);
+            thread::park();
+            state = self.lock();
             if let Some(outcome) = state.outcomes.remove(&number) {
                 return Some(outcome);
             }
@@ -57,15 +65,19 @@ impl<R, O> Group<R, O> {
             return None;
         }
         state.busy = true;
-        let (numbers, batch): (Vec<_>, Vec<_>) = state.waiting.drain(..).unzip();
-        drop(state);
-
         let mut turn = Turn {
             group: self,
-            done: None,
+            asked: Vec::with_capacity(state.waiting.len()),
+            outcomes: None,
         };
-        let outcomes = work(batch);
-        turn.done = Some(numbers.into_iter().zip(outcomes).collect());
+        let batch = state.waiting.drain(..).map(|waiting| {
+            turn.asked.push((waiting.number, waiting.thread));
+            waiting.request
+        });
+        let batch = batch.collect();
+        drop(state);
+
+        turn.outcomes = Some(work(batch));
         drop(turn);
         self.lock().outcomes.remove(&number)
     }
@@ -79,20 +91,32 @@ impl<R, O> Group<R, O> {
 /// A thread's turn: however it ends, the others hear of it.
 struct Turn<'a, R, O> {
     group: &'a Group<R, O>,
+    asked: Vec<(u64, Thread)>,
     /// `None` until the work is done.
-    done: Option<Vec<(u64, O)>>,
+    outcomes: Option<Vec<O>>,
 }
 
 impl<R, O> Drop for Turn<'_, R, O> {
     fn drop(&mut self) {
         let mut state = self.group.lock();
         state.busy = false;
-        match self.done.take() {
-            Some(done) => state.outcomes.extend(done),
+        let numbers = self.asked.iter().map(|(number, _)| *number);
+        match self.outcomes.take() {
+            Some(outcomes) => state.outcomes.extend(numbers.zip(outcomes)),
             None => state.broken = true,
         }
+        // The next first, so that the disk doesn't wait for everyone to be told. Only one of those who wait: it works for all.
+        let next = if state.broken { state.waiting.len() } else { 1 };
+        let next = state.waiting.iter().take(next);
+        let next: Vec<_> = next.map(|waiting| waiting.thread.clone()).collect();
         drop(state);
-        self.group.batch_done.notify_all();
+        let told = self.asked.drain(..).map(|(_, thread)| thread);
+        let this = thread::current().id();
+        for thread in next.into_iter().chain(told) {
+            if thread.id() != this {
+                thread.unpark();
+            }
+        }
     }
 }
 
