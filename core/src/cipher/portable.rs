@@ -83,6 +83,7 @@ where
     C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Send + Sync,
 {
     fn apply_blocks(&self, counter: u128, blocks: InOutBuf<'_, '_, Block>) {
+        // 64 bits to add to are enough: they don't wrap on the way.
         let counter = counter.to_be_bytes();
         CtrCore::<&C, Ctr64BE>::inner_iv_init(&self.0, (&counter).into())
             .apply_keystream_blocks_inout(blocks);

@@ -584,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_looked_up_in_vain_while_the_disk_is_busy() {
+    fn a_look_up_does_not_wait_for_the_disk() {
         let (_directory, manager) = manager();
         manager.new_file("a").unwrap();
         let busy = held(&manager.log_file);

@@ -24,7 +24,7 @@ use table::{Build, Table};
 /// The choice by length, in blocks, measured on a Xeon of the fourth generation by the benches `throughput` and `seek`.
 ///
 /// Up to `NARROW` blocks, a 128-bit register has the shorter latency. From `CACHED` on, a table that is filled on the way is repaid within
-/// one call: at 768 blocks it loses 1 to 2 %, at 1024 it wins 0 to 2 %, at 2048 4 to 6 %. From `PREPARED` on, a table that is there already
+/// one call: at 768 blocks it loses 0 to 2 %, at 1024 it wins 0 to 5 %, at 2048 3 to 5 %. From `PREPARED` on, a table that is there already
 /// is better than none: at 32 blocks, the shortest flight on 512 bits, by a tenth.
 struct Lengths;
 
@@ -272,7 +272,7 @@ impl<L: Lanes, const KEYS: usize> Work<L> for CachedOnce<'_, KEYS> {
 /// Counter mode with a table that is valid for the run.
 struct Cached<'a, const KEYS: usize> {
     schedule: &'a Schedule<KEYS>,
-    /// Every entry is set.
+    /// Every entry is set that a flight within a group needs.
     table: &'a Table,
     /// Blocks before the first register of the table; the run is longer.
     ahead: usize,
@@ -307,7 +307,8 @@ trait TwoRounds<L: Lanes> {
     fn states(&mut self, lanes: L, counter: u128, missing: L::Vector) -> [L::Vector; FLIGHT];
 }
 
-/// From a table whose entries are all set.
+/// From a table that has the entries of every flight within a group: all of them, or those that [`Filling`] set in the first group. A flight
+/// that leaves its group does so at the same place in each, so its entries are neither set nor read.
 struct Filled<'a>(&'a Table);
 
 impl<L: Lanes> TwoRounds<L> for Filled<'_> {
@@ -321,7 +322,7 @@ impl<L: Lanes> TwoRounds<L> for Filled<'_> {
         let first = Table::register::<L>(counter);
         let mut states = [missing; FLIGHT];
         for (register, state) in (first..).zip(&mut states) {
-            // SAFETY: every entry is set.
+            // SAFETY: the flight stays within its group, so its entries are set.
             *state = lanes.xor(*state, unsafe { self.0.entry(lanes, register) });
         }
         states

@@ -92,7 +92,7 @@ impl Table {
     /// The contribution of register `register` of a group, counted modulo their number.
     ///
     /// # Safety
-    /// Every entry was set, if the table was unfilled.
+    /// This entry was set, if the table was unfilled.
     #[inline(always)]
     pub(super) unsafe fn entry<L: Lanes>(&self, lanes: L, register: usize) -> L::Vector {
         let entries = self.entries.as_ptr().cast::<u8>();
