@@ -57,8 +57,10 @@ fn in_memory(criterion: &mut Criterion) {
                 name: &name,
                 info: info(i),
             };
-            let write = log_of_all.prepare(&record).expect("a short name");
-            log_of_all.commit(record);
+            let mut batch = log_of_all.batch();
+            batch.add(&record).expect("a short name");
+            let (write, changes) = batch.finish();
+            log_of_all.commit(changes);
             write
         });
     });
@@ -110,7 +112,7 @@ fn managed(criterion: &mut Criterion) {
     let master_key = MasterKey::Raw(master_key);
     let path = directory.path().join("data");
     let writer = DictionaryWriter::create(&path, &master_key, Method::Aes256Ctr, unix_now());
-    let manager = DataKeyManager::from(writer.expect("a new dictionary"));
+    let manager = DataKeyManager::new(writer.expect("a new dictionary")).expect("an intact disk");
     let next = AtomicU64::new(0);
     for threads in [1, 16] {
         group.bench_function(format!("create, durable, {threads} threads"), |bencher| {
@@ -125,7 +127,7 @@ fn managed(criterion: &mut Criterion) {
                                 if i >= end {
                                     return;
                                 }
-                                manager.new_file(&name(i)).expect("space on the disk");
+                                manager.new_entry(&name(i)).expect("space on the disk");
                             }
                         });
                     }
@@ -137,13 +139,13 @@ fn managed(criterion: &mut Criterion) {
 
     let known: Vec<String> = (0..64).map(|i| format!("/data/known/{i}")).collect();
     for name in &known {
-        manager.new_file(name).expect("space on the disk");
+        manager.new_entry(name).expect("space on the disk");
     }
     let mut names = known.iter().cycle();
     group.bench_function("look-up", |bencher| {
         bencher.iter(|| {
             manager
-                .file(names.next().expect("a cycle"))
+                .entry(names.next().expect("a cycle"))
                 .expect("an entry")
         });
     });

@@ -1,9 +1,11 @@
 //! The two dictionaries of an encrypted directory: which data keys exist, and which key and IV each file has.
 
+mod file_log;
 mod files;
 mod keys;
 mod log;
 
+pub use file_log::{Batch, Changes, FileLog, Write};
 pub use files::{FileDictionary, FileInfo};
 pub use keys::{KeyDictionary, KeyEntry, RotationPolicy, RotationReason};
-pub use log::{FileLog, LocatedRecord, LogReader, Reading, Record, Recovered, Verdict, Write};
+pub use log::{LocatedRecord, LogReader, Reading, Record, Recovered, UNSYNCED_LIMIT, Verdict};

@@ -64,8 +64,9 @@ mod testing;
 pub use cipher::{CipherProvider, CtrKernel, Portable};
 pub use context::EncryptionContext;
 pub use dict::{
-    FileDictionary, FileInfo, FileLog, KeyDictionary, KeyEntry, LocatedRecord, LogReader, Reading,
-    Record, Recovered, RotationPolicy, RotationReason, Verdict, Write,
+    Batch, Changes, FileDictionary, FileInfo, FileLog, KeyDictionary, KeyEntry, LocatedRecord,
+    LogReader, Reading, Record, Recovered, RotationPolicy, RotationReason, UNSYNCED_LIMIT, Verdict,
+    Write,
 };
 pub use envelope::{Envelope, Sealing};
 pub use error::Error;

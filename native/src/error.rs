@@ -40,6 +40,13 @@ pub enum Error {
         /// Who holds it, as the holder wrote it there.
         holder: String,
     },
+    /// Another thread is at work on the file.
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// What is being done.
+        why: &'static str,
+    },
     /// A file that must not be there already.
     AlreadyExists {
         /// The file.
@@ -96,7 +103,7 @@ pub enum ErrorKind {
     NotFound,
     /// What was to be created is there already.
     AlreadyExists,
-    /// Another process holds the lock.
+    /// Another process holds the lock, or another thread is at work on the file.
     Locked,
     /// Input or output failed.
     Io,
@@ -119,7 +126,7 @@ impl Error {
                 ErrorKind::NotFound
             }
             Self::Io { .. } | Self::Suspended { .. } | Self::NotAFile { .. } => ErrorKind::Io,
-            Self::Locked { .. } => ErrorKind::Locked,
+            Self::Locked { .. } | Self::Busy { .. } => ErrorKind::Locked,
             Self::AlreadyExists { .. } | Self::NameTaken { .. } => ErrorKind::AlreadyExists,
             Self::NoDictionaries { .. } => ErrorKind::NotFound,
             Self::MasterKeySource { .. } => ErrorKind::KeySource,
@@ -150,6 +157,10 @@ impl Error {
             Self::Locked { path, holder } => Self::Locked {
                 path: path.clone(),
                 holder: holder.clone(),
+            },
+            Self::Busy { path, why } => Self::Busy {
+                path: path.clone(),
+                why,
             },
             Self::AlreadyExists { path } => Self::AlreadyExists { path: path.clone() },
             Self::NameTaken { path, name } => Self::NameTaken {
@@ -252,6 +263,9 @@ impl fmt::Display for Error {
                 "{}: locked by {holder}; wait until it is done, or stop it",
                 path.display()
             ),
+            Self::Busy { path, why } => {
+                write!(f, "{}: {why}; try again when that is done", path.display())
+            }
             Self::AlreadyExists { path } => write!(
                 f,
                 "{}: already exists and is not overwritten; choose another path, or remove it first",

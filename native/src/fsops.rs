@@ -3,27 +3,37 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+#[cfg(test)]
+use crate::testing::disk;
 
-/// Which file a path or descriptor stands for, and how long it is.
+/// Which file a path or descriptor stands for, while anything does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+/// Which file a path or descriptor stands for, how long it is, and when it was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    device: u64,
-    pub(crate) inode: u64,
+    pub(crate) id: FileId,
     pub(crate) len: u64,
 }
 
 impl From<fs::Metadata> for Identity {
     fn from(metadata: fs::Metadata) -> Self {
         Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
+            id: FileId {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+            },
             len: metadata.len(),
         }
     }
@@ -33,6 +43,7 @@ impl From<fs::Metadata> for Identity {
 #[derive(Clone, Copy)]
 pub(crate) enum Access {
     Read,
+    Write,
     Append,
 }
 
@@ -40,8 +51,10 @@ pub(crate) enum Access {
 pub(crate) fn open(path: &Path, access: Access) -> Result<File, Error> {
     let mut options = OpenOptions::new();
     options.read(true);
-    if matches!(access, Access::Append) {
-        options.append(true);
+    match access {
+        Access::Read => {}
+        Access::Write => drop(options.write(true)),
+        Access::Append => drop(options.append(true)),
     }
     // Without NONBLOCK, opening a pipe would wait for its other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -149,8 +162,28 @@ pub(crate) fn identity_at(path: &Path) -> Result<Option<Identity>, Error> {
     }
 }
 
+/// Makes a new file, for its owner only; anything in its place is an error.
+pub(crate) fn create_new(path: &Path) -> Result<File, Error> {
+    let created = step(Op::Create, || {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        options.open(path)
+    });
+    let file = created.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Error::AlreadyExists {
+            path: path.to_owned(),
+        },
+        _ => Error::io(path, "create")(error),
+    })?;
+    #[cfg(test)]
+    disk::created(&file, Some(path));
+    Ok(file)
+}
+
 /// Writes `bytes` to the end of a file with a single call, which may turn out short.
 pub(crate) fn append(mut file: &File, bytes: &[u8], path: &Path) -> Result<(), Error> {
+    #[cfg(test)]
+    disk::appended(file, bytes);
     let written = step(Op::Append, || {
         loop {
             match file.write(limit(bytes)) {
@@ -172,39 +205,213 @@ pub(crate) fn append(mut file: &File, bytes: &[u8], path: &Path) -> Result<(), E
 }
 
 /// Writes the next bytes of a new file.
-pub(crate) fn write(file: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
-    step(Op::Write, || file.write(bytes))
+pub(crate) fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
+    #[cfg(test)]
+    let at = io::Seek::stream_position(&mut file)?;
+    let written = step(Op::Write, || file.write(bytes))?;
+    #[cfg(test)]
+    disk::wrote(file, at, &bytes[..written]);
+    Ok(written)
+}
+
+/// A new file that is written from its beginning on.
+#[derive(Debug)]
+pub(crate) struct Output<'f>(pub(crate) &'f File);
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write(self.0, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Writes somewhere in a file.
+pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    let written = step(Op::Write, || file.write_at(bytes, offset))?;
+    #[cfg(test)]
+    disk::wrote(file, offset, &bytes[..written]);
+    Ok(written)
 }
 
 /// Cuts a file off at `len`.
 pub(crate) fn truncate(file: &File, len: u64, path: &Path) -> Result<(), Error> {
-    step(Op::Truncate, || file.set_len(len)).map_err(Error::io(path, "truncate"))
+    set_len(file, len).map_err(Error::io(path, "truncate"))
+}
+
+/// Cuts a file off at `len`, or fills it up with zeros.
+pub(crate) fn set_len(file: &File, len: u64) -> io::Result<()> {
+    step(Op::Truncate, || file.set_len(len))?;
+    #[cfg(test)]
+    disk::truncated(file, len);
+    Ok(())
 }
 
 /// Waits until a file's content and length are durable.
 pub(crate) fn sync(file: &File, path: &Path) -> Result<(), Error> {
-    step(Op::Sync, || file.sync_all()).map_err(Error::io(path, "sync"))
+    sync_file(file).map_err(Error::io(path, "sync"))
+}
+
+/// As [`sync`], for callers that know no path.
+pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+    step(Op::Sync, || fault::unless_pretended(|| file.sync_all()))?;
+    #[cfg(test)]
+    disk::synced(file);
+    Ok(())
 }
 
 /// Waits until the names in the directory of `path` are durable.
 pub(crate) fn sync_parent(path: &Path) -> Result<(), Error> {
-    let directory = parent(path);
-    step(Op::SyncDirectory, || File::open(directory)?.sync_all())
-        .map_err(Error::io(directory, "sync"))
+    sync_directory(parent(path))
+}
+
+/// Waits until the names in a directory are durable.
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), Error> {
+    let sync = || fault::unless_pretended(|| File::open(directory)?.sync_all());
+    step(Op::SyncDirectory, sync).map_err(Error::io(directory, "sync"))?;
+    #[cfg(test)]
+    disk::synced_directory(directory);
+    Ok(())
 }
 
 /// Removes a file and makes that durable. One that isn't there is no error.
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    if unlink(path)? {
+        sync_parent(path)?;
+    }
+    Ok(())
+}
+
+/// Removes a file, and says whether there was one.
+pub(crate) fn unlink(path: &Path) -> Result<bool, Error> {
     match step(Op::Remove, || fs::remove_file(path)) {
-        Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(()) => {
+            #[cfg(test)]
+            disk::removed(path);
+            Ok(true)
+        }
+        Err(error) if is_absence(&error) => Ok(false),
         Err(error) => Err(Error::io(path, "remove")(error)),
     }
 }
 
+/// Removes a directory, which must be empty.
+pub(crate) fn remove_directory(path: &Path) -> Result<(), Error> {
+    step(Op::Remove, || fs::remove_dir(path)).map_err(Error::io(path, "remove"))?;
+    #[cfg(test)]
+    disk::removed(path);
+    Ok(())
+}
+
+/// Renames a file or directory, over what stands at `to`, and makes that durable.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    renamed(from, to, || fs::rename(from, to)).map_err(Error::io(from, "rename"))?;
+    sync_parent(to)?;
+    if parent(from) != parent(to) {
+        sync_parent(from)?;
+    }
+    Ok(())
+}
+
 /// Renames by `rename`, which says how.
-pub(crate) fn renamed<T>(rename: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    step(Op::Rename, rename)
+pub(crate) fn renamed<T>(
+    from: &Path,
+    to: &Path,
+    rename: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    let renamed = step(Op::Rename, rename)?;
+    #[cfg(test)]
+    disk::renamed(from, to);
+    #[cfg(not(test))]
+    let _ = (from, to);
+    Ok(renamed)
+}
+
+/// Gives a file without a name its name by `name`, which says how.
+pub(crate) fn named(
+    name: impl FnOnce() -> io::Result<()>,
+    file: &File,
+    path: &Path,
+) -> io::Result<()> {
+    step(Op::Rename, name)?;
+    #[cfg(test)]
+    disk::named(file, path);
+    #[cfg(not(test))]
+    let _ = (file, path);
+    Ok(())
+}
+
+/// Gives a file a second name, and makes that durable.
+pub(crate) fn link(from: &Path, to: &Path) -> Result<(), Error> {
+    step(Op::Link, || fs::hard_link(from, to)).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Error::AlreadyExists {
+            path: to.to_owned(),
+        },
+        _ => Error::io(from, "link")(error),
+    })?;
+    #[cfg(test)]
+    disk::linked(from, to);
+    sync_parent(to)
+}
+
+/// That a regular file stands there.
+pub(crate) fn expect_file(path: &Path) -> Result<(), Error> {
+    let metadata = fs::symlink_metadata(path).map_err(Error::io(path, "inspect"))?;
+    match other_than_file(metadata.file_type()) {
+        None => Ok(()),
+        Some(found) => Err(Error::NotAFile {
+            path: path.to_owned(),
+            found,
+        }),
+    }
+}
+
+/// All that is below a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    /// The directory itself and those below it, each before what is in it.
+    pub(crate) directories: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Lists what is below a directory. Anything but files and directories is refused, links among them.
+pub(crate) fn tree(directory: &Path) -> Result<Tree, Error> {
+    let mut tree = Tree {
+        directories: vec![directory.to_owned()],
+        files: Vec::new(),
+    };
+    let mut next = 0;
+    while let Some(directory) = tree.directories.get(next).cloned() {
+        let listed = Error::io(&directory, "list");
+        for entry in fs::read_dir(&directory).map_err(&listed)? {
+            let entry = entry.map_err(&listed)?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(&listed)?);
+            match other_than_file(kind) {
+                None => tree.files.push(path),
+                Some(_) if kind.is_dir() => tree.directories.push(path),
+                Some(found) => return Err(Error::NotAFile { path, found }),
+            }
+        }
+        next += 1;
+    }
+    Ok(tree)
+}
+
+/// Whether anything is there. That it can't be told is not an answer: an entry must not be removed because a disk is failing.
+pub(crate) fn exists(path: &Path) -> Result<bool, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if is_absence(&error) => Ok(false),
+        Err(error) => Err(Error::io(path, "inspect")(error)),
+    }
+}
+
+/// Whether an error means that nothing is at a path, and nothing can be.
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
 }
 
 /// Makes a directory and what is missing above it, for its owner only, durably.
@@ -220,6 +427,8 @@ pub(crate) fn create_directories(path: &Path) -> Result<(), Error> {
             .recursive(true)
             .create(directory)
             .map_err(Error::io(directory, "create"))?;
+        #[cfg(test)]
+        disk::made_directory(directory);
         sync_parent(directory)?;
     }
     Ok(())
@@ -237,13 +446,22 @@ pub(crate) fn parent(path: &Path) -> &Path {
 /// The operations that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
+    Create,
     Append,
     Write,
     Truncate,
     Sync,
     SyncDirectory,
     Rename,
+    Link,
     Remove,
+}
+
+#[cfg(not(test))]
+mod fault {
+    pub(super) fn unless_pretended<T>(sync: impl FnOnce() -> T) -> T {
+        sync()
+    }
 }
 
 #[cfg(not(test))]
@@ -270,6 +488,16 @@ pub(crate) mod fault {
         static SHORT: Cell<Option<usize>> = const { Cell::new(None) };
         static COUNT: Cell<usize> = const { Cell::new(0) };
         static FAIL_AT: Cell<Option<usize>> = const { Cell::new(None) };
+        static PRETENDED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// From now on, nothing waits for a disk on this thread: for tests that have a disk of their own in mind.
+    pub(crate) fn pretend_syncs() {
+        PRETENDED.set(true);
+    }
+
+    pub(super) fn unless_pretended(sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if PRETENDED.get() { Ok(()) } else { sync() }
     }
 
     /// The next `op` fails, without having done anything.

@@ -160,7 +160,7 @@ fn replaced(target: &Path) -> Result<Option<fs::Metadata>, Error> {
 }
 
 /// Otherwise a dictionary rewritten by root could no longer be read by the service that it belongs to.
-fn adopt(file: &File, old: &fs::Metadata) -> io::Result<()> {
+pub(crate) fn adopt(file: &File, old: &fs::Metadata) -> io::Result<()> {
     let new = file.metadata()?;
     if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
         fchown(file, Some(old.uid()), Some(old.gid()))?;
@@ -170,7 +170,7 @@ fn adopt(file: &File, old: &fs::Metadata) -> io::Result<()> {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        fsops::write(self.temporary.as_file_mut(), bytes)
+        fsops::write(self.temporary.as_file(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

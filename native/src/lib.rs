@@ -83,15 +83,15 @@ pub mod parallel;
 mod provider;
 mod sealed;
 pub mod secret;
-mod store;
 #[cfg(test)]
 mod testing;
 
 #[cfg(feature = "config")]
 pub use config::{ConfiguredMasterKey, TikvConfig};
 pub use dictionaries::{
-    Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey, read_file_dictionary,
-    read_key_dictionary, read_key_envelope,
+    Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey, ManagedFile, Names,
+    Untracked, data_path, is_unfinished, read_file_dictionary, read_key_dictionary,
+    read_key_envelope,
 };
 pub use error::{Error, ErrorKind};
 pub use file::{EncryptedFile, EncryptedReader, EncryptedWriter};
@@ -101,4 +101,3 @@ pub use master::{LoadedMasterKey, MasterKeySource, create_master_key_file};
 pub use provider::Native;
 pub use sealed::{SealedFile, SealedReader, SealedWriter};
 pub use stillkey_core as core;
-pub use store::{Store, data_path, is_unfinished};

@@ -1,5 +1,7 @@
 //! What this crate's own tests share.
 
+pub(crate) mod disk;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -21,4 +23,24 @@ pub(crate) fn snapshot(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 /// A master key of 32 equal bytes.
 pub(crate) fn master_key(byte: u8) -> MasterKey {
     MasterKey::Raw(RawMasterKey::new(SecretBytes::new(vec![byte; 32])).unwrap())
+}
+
+/// Numbers that look random, the same for the same seed. Source: G. Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8 (2003).
+pub(crate) struct Xorshift(u64);
+
+impl Xorshift {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap()
+    }
 }

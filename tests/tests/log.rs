@@ -11,6 +11,15 @@ use stillkey_tests::{hex, oracle};
 
 const READINGS: [Reading; 2] = [Reading::Strict, Reading::Tikv];
 
+/// Makes a change as a writer does, and returns what it asked of the disk.
+fn change(log: &mut FileLog, record: &Record<'_>) -> Write {
+    let mut batch = log.batch();
+    batch.add(record).unwrap();
+    let (write, changes) = batch.finish();
+    log.commit(changes);
+    write
+}
+
 /// A file.dict with a log, and all that is known about it.
 #[derive(Clone, Debug)]
 struct Written {
@@ -33,12 +42,11 @@ impl Written {
 
     fn append(&mut self, record: Record<'_>) {
         let mut log = FileLog::new(self.states.last().unwrap().clone(), Version::V2, 10);
-        let Write::Append(bytes) = log.prepare(&record).unwrap() else {
+        let Write::Append(bytes) = change(&mut log, &record) else {
             panic!("a log is appended to");
         };
         self.file.extend(bytes);
         self.starts.push(self.file.len());
-        log.commit(record);
         self.states.push(log.dictionary().clone());
     }
 
@@ -120,7 +128,7 @@ proptest! {
                 0 => Verdict::Complete,
                 dropped => Verdict::TornTail { at: written.starts[whole] as u64, dropped: dropped as u64 },
             };
-            for reading in READINGS {
+            for reading in [Reading::Strict, Reading::Tikv, Reading::AfterCrash] {
                 let read = FileDictionary::recover(file, reading).unwrap();
                 prop_assert_eq!(&read.verdict, &verdict, "cut at {}", cut);
                 prop_assert_eq!(&read.dictionary, &written.states[whole], "cut at {}", cut);
@@ -207,6 +215,83 @@ proptest! {
             prop_assert!(FileDictionary::open(&file).is_err());
         }
     }
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    /// What was acknowledged, then one write of which any sectors are lost: zeros stand in their place.
+    #[test]
+    fn after_a_crash_the_records_before_the_first_lost_sector_are_kept(
+        acknowledged in logs(8),
+        names in vec(".{1,200}", 1..40),
+        info in infos(),
+        lost in vec(any::<bool>(), 40),
+    ) {
+        let mut written = acknowledged.clone();
+        for name in &names {
+            written.append(Record::Insert { name, info: info.clone() });
+        }
+        let mut file = written.file.clone();
+        let mut intact = written.records();
+        for (sector, lost) in lost.into_iter().enumerate().take(file.len().div_ceil(512)) {
+            let (start, end) = (sector * 512, file.len().min(sector * 512 + 512));
+            let unsynced = start.max(acknowledged.file.len())..end;
+            if lost && !unsynced.is_empty() {
+                file[unsynced.clone()].fill(0);
+                if file[unsynced.clone()] != written.file[unsynced.clone()] {
+                    intact = intact.min(written.record_at(unsynced.start).unwrap());
+                }
+            }
+        }
+        let read = FileDictionary::recover(&file, Reading::AfterCrash).unwrap();
+        prop_assert_eq!(&read.dictionary, &written.states[intact]);
+        let expected = match file.len() - written.starts[intact] {
+            0 => Verdict::Complete,
+            dropped => Verdict::TornTail { at: written.starts[intact] as u64, dropped: dropped as u64 },
+        };
+        prop_assert_eq!(read.verdict, expected);
+    }
+}
+
+#[test]
+fn zeros_far_before_the_end_are_damage_even_after_a_crash() {
+    let mut written = Written::new(FileDictionary::new());
+    let name = |number: usize| format!("{number:>0$}", 60_000);
+    for number in 0..10 {
+        let (name, info) = (name(number), FileInfo::plaintext(1));
+        written.append(Record::Insert { name: &name, info });
+    }
+    let whole = written.file.clone();
+    for (record, torn) in [(0, false), (9, true), (2, true)] {
+        let mut file = whole.clone();
+        let start = written.starts[record];
+        file[start..start + 2000].fill(0);
+        let read = FileDictionary::recover(&file, Reading::AfterCrash).unwrap();
+        assert_eq!(read.records, record as u64);
+        let is_torn = matches!(read.verdict, Verdict::TornTail { .. });
+        assert_eq!(
+            is_torn,
+            torn,
+            "record {record}: {} bytes before the end",
+            file.len() - start
+        );
+    }
+}
+
+#[test]
+fn a_tail_of_zeros_is_damage_but_after_a_crash_it_is_torn() {
+    let mut file = FileDictionary::new().to_bytes(Version::V2);
+    file.extend([0; 5000]);
+    let verdict = |reading| FileDictionary::recover(&file, reading).unwrap().verdict;
+    for reading in READINGS {
+        assert!(matches!(verdict(reading), Verdict::Corrupt { at: 16, .. }));
+    }
+    let torn = Verdict::TornTail {
+        at: 16,
+        dropped: 5000,
+    };
+    assert_eq!(verdict(Reading::AfterCrash), torn);
 }
 
 /// Sets every checksum and the header's length right, so that arbitrary bytes reach what stands behind them.
@@ -307,7 +392,7 @@ fn an_entry_without_information_survives_the_log() {
 fn removing_what_is_not_there_is_damage_for_either_reading_and_never_written() {
     let remove = Record::Remove { name: "a" };
     let log = FileLog::new(FileDictionary::new(), Version::V2, 10);
-    assert!(log.prepare(&remove).is_err());
+    assert!(log.batch().add(&remove).is_err());
     let file = oracle::frame(2, &[], &remove.to_bytes().unwrap());
     for reading in READINGS {
         let read = FileDictionary::recover(&file, reading).unwrap();
@@ -324,14 +409,12 @@ fn compaction_comes_when_tikvs_does() {
     let mut log = FileLog::new(FileDictionary::new(), Version::V2, 2);
     let names: Vec<_> = (0..4).map(|number| format!("/{number}")).collect();
     for name in &names {
-        log.commit(Record::Insert {
-            name,
-            info: FileInfo::plaintext(1),
-        });
+        let info = FileInfo::plaintext(1);
+        change(&mut log, &Record::Insert { name, info });
     }
     for (removed, name) in names.iter().enumerate() {
         assert!(log.compaction().is_none());
-        log.commit(Record::Remove { name });
+        change(&mut log, &Record::Remove { name });
         if removed == 2 {
             assert_eq!(
                 log.compaction(),

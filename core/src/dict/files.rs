@@ -177,10 +177,14 @@ impl FileDictionary {
 
     /// The entries, sorted by name: that takes a moment where there are many, which a look-up doesn't pay for.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &FileInfo)> {
-        let entries = self.files.iter().map(|(name, info)| (&**name, info));
-        let mut sorted: Vec<_> = entries.collect();
+        let mut sorted: Vec<_> = self.unsorted().collect();
         sorted.sort_unstable_by_key(|(name, _)| *name);
         sorted.into_iter()
+    }
+
+    /// The entries in no order.
+    pub fn unsorted(&self) -> impl ExactSizeIterator<Item = (&str, &FileInfo)> {
+        self.files.iter().map(|(name, info)| (&**name, info))
     }
 
     /// Number of entries.

@@ -248,16 +248,38 @@ impl KeyDictionary {
         now: u64,
         rng: &mut R,
     ) -> Result<u64, Error> {
+        let key = SecretBytes::random(rng, method.key_len())?;
+        self.current_key_id = self.add(key, method, now, rng)?;
+        Ok(self.current_key_id)
+    }
+
+    /// Adds a key under a random id of its own, which is returned. The current key stays current.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when `rng` fails; [`Misuse::KeyIdsCollide`].
+    pub fn add<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        key: SecretBytes,
+        method: Method,
+        now: u64,
+        rng: &mut R,
+    ) -> Result<u64, Error> {
         for _ in 0..10 {
             let id = u64::from_ne_bytes(crate::random::array(rng)?);
             if id != 0 && !self.keys.contains_key(&id) {
-                let key = SecretBytes::random(rng, method.key_len())?;
                 self.keys.insert(id, KeyEntry::new(key, method, now));
-                self.current_key_id = id;
                 return Ok(id);
             }
         }
         Err(Misuse::KeyIdsCollide.into())
+    }
+
+    /// The id of a key with these bytes and this method, if there is one.
+    pub fn id_of(&self, key: &DataKey) -> Option<u64> {
+        let method = key.cipher().method().into();
+        let mut entries = self.keys.iter();
+        let found = entries.find(|(_, entry)| entry.method == method && entry.key == *key.secret());
+        found.map(|(id, _)| *id)
     }
 }
 

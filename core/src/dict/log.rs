@@ -1,12 +1,10 @@
-//! The file dictionary's log: reading it up to an exact verdict, and the state machine that says what to append or rewrite.
+//! The file dictionary's log: its records, and reading it up to an exact verdict.
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::dict::files::{FileDictionary, FileInfo};
-use crate::error::{Damage, Error, Finding, Misuse, NotFound, Part};
+use crate::error::{Damage, Error, Finding, Misuse, Part};
 use crate::format::header::{self, Version};
 use crate::format::protobuf::Message;
 use crate::format::record::{self, RawRecord};
@@ -20,6 +18,9 @@ pub enum Reading {
     Strict,
     /// Exactly as TiKV reads: a record that reaches past the end is a torn tail whatever its cause, and type bytes are believed.
     Tikv,
+    /// As [`Reading::Strict`], but what a power failure may leave of changes that were never acknowledged is a torn tail, too: zeros in
+    /// the place of sectors that had not reached the disk, even with intact records behind them. For whoever goes on writing.
+    AfterCrash,
 }
 
 /// How a log ends.
@@ -66,6 +67,13 @@ impl Record<'_> {
     /// # Errors
     /// [`Misuse::NameTooLong`] and [`Misuse::InfoTooLong`] above 65,535 bytes (TiKV writes a log that nothing can read).
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.append_to(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As [`Record::to_bytes`], behind what `out` holds, which an error leaves as it is.
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) -> Result<(), Error> {
         let (kind, name, info) = match self {
             Self::Insert { name, info } => (record::INSERT, name, encoded_info(info)),
             Self::Remove { name } => (record::REMOVE, name, Vec::new()),
@@ -74,11 +82,15 @@ impl Record<'_> {
             u16::try_from(name.len()).map_err(|_| Misuse::NameTooLong { len: name.len() })?;
         let info_len =
             u16::try_from(info.len()).map_err(|_| Misuse::InfoTooLong { len: info.len() })?;
-        Ok(record::encode(
-            kind,
-            (name.as_bytes(), name_len),
-            (&info, info_len),
-        ))
+        record::encode(kind, (name.as_bytes(), name_len), (&info, info_len), out);
+        Ok(())
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Insert { name, .. } | Self::Remove { name } => name,
+        }
     }
 }
 
@@ -167,7 +179,7 @@ impl<'a> LogReader<'a> {
             found => return Err(self.corrupt(Finding::RecordType(found))),
         };
         // Every insert has at least a key id or method to say, and no remove has any.
-        if self.reading == Reading::Strict && (raw.kind == record::INSERT) == raw.info.is_empty() {
+        if self.reading != Reading::Tikv && (raw.kind == record::INSERT) == raw.info.is_empty() {
             return Err(self.corrupt(Finding::TypeMismatch { found: raw.kind }));
         }
         Ok((raw, record))
@@ -187,21 +199,46 @@ impl<'a> LogReader<'a> {
     /// What remains is not a whole record. A torn append leaves nothing intact behind its start; a damaged length field does.
     fn torn_or_damaged(&self) -> Verdict {
         match self.reading {
-            Reading::Strict => match find_intact_record(self.rest) {
-                Search::Nothing => Verdict::TornTail {
-                    at: self.at,
-                    dropped: self.rest.len() as u64,
-                },
+            Reading::Strict | Reading::AfterCrash => match find_intact_record(self.rest) {
+                Search::Nothing => self.torn(),
                 Search::IntactAt(offset) => self.corrupt(Finding::IntactRecordInside {
                     at: self.at + offset as u64,
                 }),
                 Search::TooLong => self.corrupt(Finding::TornOrDamaged),
             },
-            Reading::Tikv => Verdict::TornTail {
-                at: self.at,
-                dropped: self.rest.len() as u64,
-            },
+            Reading::Tikv => self.torn(),
         }
+    }
+
+    fn torn(&self) -> Verdict {
+        Verdict::TornTail {
+            at: self.at,
+            dropped: self.rest.len() as u64,
+        }
+    }
+
+    /// Whether what remains, of which the first record is not good, can be what a power failure left of the last write: in the place of a
+    /// sector that didn't reach the disk, a file that grows has zeros.
+    fn was_lost_in_a_crash(&self) -> bool {
+        let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+        if is_zero(self.rest) {
+            return true;
+        }
+        if self.rest.len() > UNSYNCED_LIMIT {
+            return false; // What lies so far before the end was acknowledged.
+        }
+        let len = RawRecord::claimed_len(self.rest).min(self.rest.len());
+        let mut start = 0;
+        while start < len {
+            let into_sector = (self.at + start as u64) % SECTOR as u64;
+            let end = start + SECTOR - usize::try_from(into_sector).unwrap_or_default();
+            let part = self.rest.get(start..end.min(self.rest.len()));
+            if part.is_some_and(is_zero) {
+                return true;
+            }
+            start = end;
+        }
+        false
     }
 
     fn stop(&mut self, verdict: Verdict) {
@@ -218,6 +255,15 @@ impl<'a> Iterator for LogReader<'a> {
             return None;
         }
         match self.parse() {
+            // The checksum of nothing is zero, so zeros can look like a record that is intact.
+            Ok((raw, _))
+                if self.reading == Reading::AfterCrash
+                    && raw.len() == record::HEADER_LEN
+                    && self.was_lost_in_a_crash() =>
+            {
+                self.stop(self.torn());
+                None
+            }
             Ok((raw, record)) => {
                 let located = LocatedRecord {
                     at: self.at,
@@ -231,12 +277,19 @@ impl<'a> Iterator for LogReader<'a> {
                 Some(located)
             }
             Err(verdict) => {
-                self.stop(verdict);
+                let crash = self.reading == Reading::AfterCrash && self.was_lost_in_a_crash();
+                self.stop(if crash { self.torn() } else { verdict });
                 None
             }
         }
     }
 }
+
+/// Most bytes that a writer appends before it syncs. Zeros farther than that before the end of a log are not those of a torn write.
+pub const UNSYNCED_LIMIT: usize = 512 << 10;
+
+/// What a disk writes wholly or not at all, in bytes: the smallest that is in use.
+const SECTOR: usize = 512;
 
 /// Checksum work per call, in bytes, before the search gives up and calls the tail damaged: ample for any torn append (a record has at most
 /// 131,079 bytes), and a bound on what hostile bytes can cost.
@@ -358,129 +411,5 @@ impl Recovered {
             Verdict::Complete | Verdict::TornTail { .. } => Ok(self.dictionary),
             Verdict::Corrupt { why, .. } => Err(why.into()),
         }
-    }
-}
-
-/// What a change asks of the disk. The change counts once this is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// Append these bytes to `file.dict` with one write.
-    Append(Vec<u8>),
-    /// Replace `file.dict` by these bytes, atomically.
-    Replace(Vec<u8>),
-}
-
-/// The file dictionary of a writer, as a state machine: [`FileLog::prepare`] says what to write, and once that is durable,
-/// [`FileLog::commit`] takes the change over. Compaction is due when [`FileLog::compaction`] has bytes.
-///
-/// ```
-/// use stillkey_core::{FileDictionary, FileInfo, FileLog, Iv, Method, Record, Version, Write};
-/// let mut log = FileLog::new(FileDictionary::new(), Version::V2, FileLog::DEFAULT_REWRITE_THRESHOLD);
-/// let record = Record::Insert { name: "a", info: FileInfo::encrypted(7, Iv::new([1; 16]), Method::Sm4Ctr) };
-/// let Write::Append(bytes) = log.prepare(&record)? else { unreachable!() };
-/// // … append `bytes` to file.dict and sync it, then:
-/// log.commit(record);
-/// assert!(log.dictionary().find("a").is_some());
-/// # assert!(!bytes.is_empty());
-/// # Ok::<(), stillkey_core::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct FileLog {
-    dictionary: FileDictionary,
-    version: Version,
-    rewrite_threshold: u64,
-    removes: u64,
-}
-
-impl FileLog {
-    /// Removes after which TiKV compacts a log, unless configured otherwise.
-    pub const DEFAULT_REWRITE_THRESHOLD: u64 = 1_000_000;
-
-    /// A log over a `file.dict` that has just been written by [`FileDictionary::to_bytes`] or fully recovered.
-    ///
-    /// `rewrite_threshold`: the log is due for compaction when more remove records than this have been appended.
-    pub fn new(dictionary: FileDictionary, version: Version, rewrite_threshold: u64) -> Self {
-        Self {
-            dictionary,
-            version,
-            rewrite_threshold,
-            removes: 0,
-        }
-    }
-
-    /// The entries.
-    pub fn dictionary(&self) -> &FileDictionary {
-        &self.dictionary
-    }
-
-    /// The form of the file.
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
-    /// What to write for this change; nothing changes here yet.
-    ///
-    /// # Errors
-    /// Those of [`Record::to_bytes`]; [`NotFound::File`](crate::error::NotFound::File) for the removal of a name that has no entry, which would make the log unreadable.
-    pub fn prepare(&self, record: &Record<'_>) -> Result<Write, Error> {
-        self.prepare_all(core::slice::from_ref(record))
-    }
-
-    /// What to write for these changes, one after the other, at once: one write and one sync for all of them.
-    ///
-    /// # Errors
-    /// As [`FileLog::prepare`], for the first record that can't be written.
-    pub fn prepare_all(&self, records: &[Record<'_>]) -> Result<Write, Error> {
-        let mut bytes = Vec::new();
-        let mut changed = BTreeMap::new();
-        for record in records {
-            let (name, is_insert) = match record {
-                Record::Insert { name, .. } => (*name, true),
-                Record::Remove { name } => (*name, false),
-            };
-            if !is_insert && changed.get(name) != Some(&true) {
-                // Not in this batch: then in the dictionary, unless this batch has removed it.
-                let has_entry = !changed.contains_key(name) && self.dictionary.find(name).is_some();
-                if !has_entry {
-                    return Err(NotFound::File(name.into()).into());
-                }
-            }
-            changed.insert(name, is_insert);
-            bytes.append(&mut record.to_bytes()?);
-        }
-        Ok(match self.version {
-            Version::V2 => Write::Append(bytes),
-            Version::V1 => {
-                let mut dictionary = self.dictionary.clone();
-                for record in records {
-                    apply(&mut dictionary, record.clone());
-                }
-                Write::Replace(dictionary.to_bytes(Version::V1))
-            }
-        })
-    }
-
-    /// Takes a change over whose write is durable.
-    pub fn commit(&mut self, record: Record<'_>) {
-        self.removes +=
-            u64::from(matches!(record, Record::Remove { .. }) && self.version == Version::V2);
-        apply(&mut self.dictionary, record);
-    }
-
-    /// The bytes to replace `file.dict` by, if compaction is due.
-    pub fn compaction(&self) -> Option<Vec<u8>> {
-        (self.removes > self.rewrite_threshold).then(|| self.dictionary.to_bytes(self.version))
-    }
-
-    /// To be called when a compaction is durable.
-    pub fn compacted(&mut self) {
-        self.removes = 0;
-    }
-}
-
-fn apply(dictionary: &mut FileDictionary, record: Record<'_>) {
-    match record {
-        Record::Insert { name, info } => drop(dictionary.insert(Box::<str>::from(name), info)),
-        Record::Remove { name } => drop(dictionary.remove(name)),
     }
 }

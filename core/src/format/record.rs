@@ -38,6 +38,16 @@ impl<'a> RawRecord<'a> {
         })
     }
 
+    /// The length of the first record of `bytes` as its header has it; that of a header when there isn't even that.
+    pub(crate) fn claimed_len(bytes: &[u8]) -> usize {
+        let mut cursor = Cursor::new(bytes);
+        let lengths = cursor
+            .u32()
+            .and_then(|_| Some((cursor.u16()?, cursor.u16()?)));
+        let (name_len, info_len) = lengths.unwrap_or_default();
+        HEADER_LEN + usize::from(name_len) + usize::from(info_len)
+    }
+
     pub(crate) fn len(&self) -> usize {
         HEADER_LEN + self.name.len() + self.info.len()
     }
@@ -58,14 +68,13 @@ fn checksum(name: &[u8], info: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Encodes a record from lengths that have been checked to fit.
-pub(crate) fn encode(kind: u8, name: (&[u8], u16), info: (&[u8], u16)) -> Vec<u8> {
-    let mut record = Vec::with_capacity(HEADER_LEN + name.0.len() + info.0.len());
-    record.extend_from_slice(&checksum(name.0, info.0).to_be_bytes());
-    record.extend_from_slice(&name.1.to_be_bytes());
-    record.extend_from_slice(&info.1.to_be_bytes());
-    record.push(kind);
-    record.extend_from_slice(name.0);
-    record.extend_from_slice(info.0);
-    record
+/// Appends a record to `out`, from lengths that have been checked to fit.
+pub(crate) fn encode(kind: u8, name: (&[u8], u16), info: (&[u8], u16), out: &mut Vec<u8>) {
+    out.reserve(HEADER_LEN + name.0.len() + info.0.len());
+    out.extend_from_slice(&checksum(name.0, info.0).to_be_bytes());
+    out.extend_from_slice(&name.1.to_be_bytes());
+    out.extend_from_slice(&info.1.to_be_bytes());
+    out.push(kind);
+    out.extend_from_slice(name.0);
+    out.extend_from_slice(info.0);
 }

@@ -9,8 +9,8 @@ use stillkey::clock::unix_now;
 use stillkey::core::sealed::Options;
 use stillkey::core::{EncryptionContext, MasterKey, Method, Reading};
 use stillkey::{
-    Dictionaries, DictionaryWriter, EncryptedReader, Error, Native, SealedReader, SealedWriter,
-    Store,
+    DataKeyManager, Dictionaries, DictionaryWriter, EncryptedReader, Error, Native, SealedReader,
+    SealedWriter,
 };
 
 use crate::body::{copy, open_regular};
@@ -57,7 +57,7 @@ impl Args {
             "made a master key, and an encryption directory beside it",
         )?;
 
-        Store::open(&vault, &master_key)?.put(name, &mut self.open()?, false)?;
+        DataKeyManager::open(&vault, &master_key)?.write_file(name, &mut self.open()?, false)?;
         let dictionaries = Dictionaries::read(&vault, &master_key, Reading::Strict)?;
         let stored = vault.join(name);
         let ciphertext = File::open(&stored).map_err(io(&stored, "open"))?;

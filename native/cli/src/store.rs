@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use stillkey::{Error, Store};
+use stillkey::{DataKeyManager, Error};
 
 use crate::body::Input;
 use crate::decrypt_file::PartArgs;
@@ -122,15 +122,15 @@ impl Args {
             }
             Action::Ls { place } => self.list(place, ui),
             Action::Rm { names } => {
-                let mut store = self.open(ui)?;
-                names.iter().try_for_each(|name| store.remove(name))?;
+                let store = self.open(ui)?;
+                names.iter().try_for_each(|name| store.delete_file(name))?;
                 ui.result(
                     &format!("{} removed", names.join(", ")),
                     &json!({ "removed": names }),
                 )
             }
             Action::Mv { from, to } => {
-                self.open(ui)?.rename(from, to)?;
+                self.open(ui)?.rename_file(from, to)?;
                 ui.result(
                     &format!("{from} is now {to}"),
                     &json!({ "from": from, "to": to }),
@@ -139,10 +139,11 @@ impl Args {
         }
     }
 
-    fn open(&self, ui: &Ui) -> Outcome<Store> {
+    fn open(&self, ui: &Ui) -> Outcome<DataKeyManager> {
         let directory = self.dictionaries.directory()?;
-        self.dictionaries
-            .open(ui, |master_key| Store::open(&directory, master_key))
+        self.dictionaries.open(ui, |master_key| {
+            DataKeyManager::open(&directory, master_key)
+        })
     }
 
     fn put(&self, file: &Path, name: Option<&str>, force: bool, ui: &Ui) -> Outcome {
@@ -158,7 +159,7 @@ impl Args {
                     ))
                 })?,
         };
-        let mut store = self.open(ui)?;
+        let store = self.open(ui)?;
         let input = Input::open(file)?;
         let bar = ui.progress(input.len());
         let path = input.path().to_owned();
@@ -166,7 +167,7 @@ impl Args {
             reader: bar.wrap_read(input),
             refused: None,
         };
-        let put = store.put(name, &mut input, force);
+        let put = store.write_file(name, &mut input, force);
         let bytes = put.map_err(|error| match (error, input.refused) {
             (Error::AlreadyExists { .. } | Error::NameTaken { .. }, _) => {
                 Failure::already_exists(format!(

@@ -46,10 +46,12 @@ impl Journal {
 
     /// Makes a change durable, and then takes it over.
     pub(super) fn apply(&mut self, record: Record<'_>) -> Result<(), Error> {
-        let write = self.log.prepare(&record);
-        let write = write.map_err(Error::data(self.file.path()))?;
+        let mut batch = self.log.batch();
+        let added = batch.add(&record);
+        added.map_err(Error::data(self.file.path()))?;
+        let (write, changes) = batch.finish();
         self.file.write(&write, &self.log)?;
-        self.log.commit(record);
+        self.log.commit(changes);
         if let Some(bytes) = self.log.compaction() {
             // The change is durable with or without it. A failed compaction is due again after the next change.
             if self.file.replace(&bytes).is_ok() {

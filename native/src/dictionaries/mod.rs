@@ -25,7 +25,9 @@ use stillkey_core::{
 use crate::SysRng;
 use crate::error::Error;
 
-pub use manager::{Commits, DataKeyManager};
+pub use manager::{
+    Commits, DataKeyManager, ManagedFile, Names, Untracked, data_path, is_unfinished,
+};
 pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
 pub use writer::DictionaryWriter;
 

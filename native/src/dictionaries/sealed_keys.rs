@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stillkey_core::{KeyDictionary, MasterKey, Method};
+use stillkey_core::{DataKey, KeyDictionary, MasterKey, Method};
 
 use super::reader::read_key_envelope;
 use crate::error::Error;
@@ -47,6 +47,19 @@ impl SealedKeys {
         self.expect_same_kind_of_seal()?;
         let mut keys = self.keys.duplicate();
         let id = keys.rotate(method, now, &mut SysRng)?;
+        self.save(keys, self.master_key.clone())?;
+        Ok(id)
+    }
+
+    /// Adds a data key durably, unless it is there already, and returns its id. The current key stays current.
+    pub(super) fn import(&mut self, key: &DataKey, now: u64) -> Result<u64, Error> {
+        if let Some(id) = self.keys.id_of(key) {
+            return Ok(id);
+        }
+        self.expect_same_kind_of_seal()?;
+        let mut keys = self.keys.duplicate();
+        let method = key.cipher().method();
+        let id = keys.add(key.secret().duplicate(), method, now, &mut SysRng)?;
         self.save(keys, self.master_key.clone())?;
         Ok(id)
     }

@@ -98,15 +98,15 @@ impl DictionaryWriter {
     /// Opens the dictionaries of a directory for changes. No program that doesn't know the lock, such as TiKV, may be using them.
     ///
     /// Nothing is written before both dictionaries have been read with the master key. Then a torn tail of `file.dict` is trimmed, and
-    /// temporary files that interrupted writers left are removed. The log is read strictly: TiKV would take some damage for a torn tail, and
-    /// trimming it would lose records. The form of `file.dict` stays: see [`DictionaryWriter::convert`].
+    /// temporary files that interrupted writers left are removed. The log is read as [`Reading::AfterCrash`] says: TiKV would take some damage
+    /// for a torn tail, and trimming it would lose records; and some of what a power failure leaves, for damage. The form of `file.dict` stays: see [`DictionaryWriter::convert`].
     ///
     /// # Errors
     /// [`Error::Locked`], which names the other writer; those of [`Dictionaries::read`]; [`Error::Data`] for a damaged log, too.
     pub fn open(directory: impl AsRef<Path>, master_key: &MasterKey) -> Result<Self, Error> {
         let directory = directory.as_ref();
         let layout = Layout::new(directory);
-        let read = || Dictionaries::read(directory, master_key, Reading::Strict);
+        let read = || Dictionaries::read(directory, master_key, Reading::AfterCrash);
         // A directory without a lock file gets one only if the master key is right and nothing is damaged.
         let mut lock = match Lock::existing(&layout.lock)? {
             Some(lock) => lock,
@@ -306,7 +306,7 @@ impl Layout {
                 path: self.key_dict.clone(),
             });
         }
-        match read_file_dictionary(&self.file_dict, Reading::Strict) {
+        match read_file_dictionary(&self.file_dict, Reading::AfterCrash) {
             Ok(files) if is_unused(&files) => Ok(()),
             Ok(_) => Err(Error::AlreadyExists {
                 path: self.file_dict.clone(),

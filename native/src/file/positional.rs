@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use stillkey_core::CtrStream;
 
 use super::{encrypt, implausible, invalid, within};
-use crate::parallel;
+use crate::{fsops, parallel};
 
 /// A file that is decrypted and encrypted at any offset, through `&self`, by any number of threads at once.
 ///
@@ -99,10 +99,10 @@ impl EncryptedFile {
 
     fn write_some(&self, data: &[u8], offset: u64, scratch: &mut Vec<u8>) -> io::Result<usize> {
         match &self.stream {
-            Some(stream) => self
-                .file
-                .write_at(encrypt(stream, offset, data, scratch)?, offset),
-            None => self.file.write_at(data, offset),
+            Some(stream) => {
+                fsops::write_at(&self.file, encrypt(stream, offset, data, scratch)?, offset)
+            }
+            None => fsops::write_at(&self.file, data, offset),
         }
     }
 
@@ -127,7 +127,7 @@ impl EncryptedFile {
     /// # Errors
     /// Those of the system.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        fsops::set_len(&self.file, len)
     }
 
     /// Waits until content and length are durable. The name is durable once the directory has been synced, too.
@@ -135,7 +135,7 @@ impl EncryptedFile {
     /// # Errors
     /// Those of the system. What was written since the last sync may then be lost, even if a later sync succeeds.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+        fsops::sync_file(&self.file)
     }
 
     /// The file underneath, with its ciphertext.

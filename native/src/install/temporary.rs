@@ -13,6 +13,8 @@ use tempfile::NamedTempFile;
 
 use super::RANDOM_LEN;
 use crate::fsops;
+#[cfg(test)]
+use crate::testing::disk;
 
 /// Target names longer than this, in bytes, don't show in the temporary name, which has to fit into 255.
 const LONGEST_SHOWN_NAME: usize = 200;
@@ -27,16 +29,21 @@ impl Temporary {
     /// Makes it in the directory of `target`, for its owner only.
     pub(super) fn create_for(target: &Path) -> io::Result<Self> {
         if let Some(file) = unnamed::create_in(fsops::parent(target)) {
+            #[cfg(test)]
+            disk::created(&file, None);
             return Ok(Self::Unnamed(file));
         }
         with_temporary_name(target, |path| {
             let mut options = OpenOptions::new();
-            options
+            let file = options
                 .read(true)
                 .write(true)
                 .create_new(true)
                 .mode(0o600)
-                .open(path)
+                .open(path)?;
+            #[cfg(test)]
+            disk::created(&file, Some(path));
+            Ok(file)
         })
         .map(Self::Named)
     }
@@ -60,14 +67,16 @@ impl Temporary {
         let named = match self {
             Self::Named(file) => file,
             Self::Unnamed(file) if !overwrite => {
-                return fsops::renamed(|| unnamed::link(&file, target));
+                return fsops::named(|| unnamed::link(&file, target), &file, target);
             }
             // A link can't replace a file, but a name can: so it gets a temporary one, now that it is whole.
             Self::Unnamed(file) => with_temporary_name(target, |path| {
-                unnamed::link(&file, path).and_then(|()| file.try_clone())
+                fsops::named(|| unnamed::link(&file, path), &file, path)?;
+                file.try_clone()
             })?,
         };
-        fsops::renamed(|| {
+        let temporary = named.path().to_owned();
+        fsops::renamed(&temporary, target, || {
             let persisted = if overwrite {
                 named.persist(target)
             } else {

@@ -48,7 +48,7 @@ fn after_a_failed_sync_the_file_is_written_anew() {
     let directory = directory_with(&["a"]);
     let mut writer = open(&directory);
     let path = directory.path().join(FILE_DICT);
-    let inode = || crate::fsops::identity_at(&path).unwrap().unwrap().inode;
+    let inode = || crate::fsops::identity_at(&path).unwrap().unwrap().id;
     let before = inode();
     fault::fail_next(Op::Sync);
     assert_eq!(writer.new_file("b").unwrap_err().kind(), ErrorKind::Io);

@@ -1,0 +1,133 @@
+//! Changes of entries, made durable in batches.
+
+use std::sync::atomic::Ordering;
+
+use stillkey_core::error::NotFound;
+use stillkey_core::{Batch, FileInfo, FileLog, Record};
+
+use super::super::Layout;
+use super::super::log_file::LogFile;
+use super::{DataKeyManager, held};
+use crate::error::Error;
+
+/// A change of an entry.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) name: Box<str>,
+    pub(super) change: Change,
+}
+
+#[derive(Debug)]
+pub(super) enum Change {
+    /// Sets the entry.
+    Insert(FileInfo),
+    /// Removes the entry, if there is one.
+    Remove,
+    /// Sets the entry to that of another file, unless it has another already.
+    Link { source: Box<str> },
+}
+
+/// The entry that a change has replaced.
+pub(super) type Outcome = Result<Option<FileInfo>, Error>;
+
+impl DataKeyManager {
+    /// Makes a change, together with those that other threads ask for meanwhile.
+    pub(super) fn submit(&self, name: &str, change: Change) -> Outcome {
+        let name = name.into();
+        let outcome = self
+            .group
+            .submit(Request { name, change }, |requests| self.commit(&requests));
+        outcome.unwrap_or_else(|| {
+            Err(Error::Suspended {
+                path: self.layout.file_dict.clone(),
+                why: "a thread panicked while it wrote the file".into(),
+            })
+        })
+    }
+
+    /// Makes changes durable, with as few writes as can be. What is written together fails together, but for changes that can't be made in
+    /// the first place.
+    pub(super) fn commit(&self, requests: &[Request]) -> Vec<Outcome> {
+        let mut log_file = held(&self.log_file);
+        let mut outcomes = Vec::with_capacity(requests.len());
+        while let Some(rest) = requests
+            .get(outcomes.len()..)
+            .filter(|rest| !rest.is_empty())
+        {
+            outcomes.append(&mut self.write_first(rest, &mut log_file));
+        }
+        let compaction = self.log().compaction();
+        if let Some(bytes) = compaction {
+            // The changes are durable with or without it. A failed compaction is due again after the next change.
+            if log_file.replace(&bytes).is_ok() {
+                self.change_log(FileLog::compacted);
+            }
+        }
+        outcomes
+    }
+
+    /// Makes as many of these changes as belong into one write.
+    fn write_first(&self, requests: &[Request], log_file: &mut LogFile) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let written = {
+            let log = self.log();
+            let mut batch = log.batch();
+            for request in requests {
+                outcomes.push(add(&mut batch, request, &self.layout));
+                if batch.is_full() {
+                    break;
+                }
+            }
+            if batch.is_empty() {
+                return outcomes;
+            }
+            let len = batch.len();
+            let (write, changes) = batch.finish();
+            log_file.write(&write, &log).map(|()| (len, changes))
+        };
+        match written {
+            Ok((len, changes)) => {
+                self.changes.fetch_add(len as u64, Ordering::Relaxed);
+                self.writes.fetch_add(1, Ordering::Relaxed);
+                self.change_log(|log| log.commit(changes));
+            }
+            Err(error) => {
+                for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
+                    *outcome = Err(error.repeated());
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+/// Adds a change to a batch if it can be made.
+fn add(batch: &mut Batch<'_>, request: &Request, layout: &Layout) -> Outcome {
+    let file_dict = Error::data(&layout.file_dict);
+    let name = &*request.name;
+    let previous = batch.find(name).cloned();
+    let record = match &request.change {
+        Change::Insert(info) => Record::Insert {
+            name,
+            info: info.clone(),
+        },
+        Change::Remove if previous.is_none() => return Ok(None),
+        Change::Remove => Record::Remove { name },
+        Change::Link { source } => {
+            let absent = || file_dict(NotFound::File(source.to_string()).into());
+            let info = batch.find(source).cloned().ok_or_else(absent)?;
+            match &previous {
+                Some(there) if *there == info => return Ok(previous),
+                Some(_) => {
+                    return Err(Error::NameTaken {
+                        path: layout.file_dict.clone(),
+                        name: name.into(),
+                    });
+                }
+                None => Record::Insert { name, info },
+            }
+        }
+    };
+    batch.add(&record).map_err(file_dict)?;
+    Ok(previous)
+}

@@ -1,0 +1,98 @@
+//! Which entry a path stands for, and which path an entry.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::super::{FILE_DICT, KEY_DICT, LOCK};
+use super::DataKeyManager;
+use super::replacement::is_unfinished;
+use crate::error::Error;
+use crate::install;
+
+/// How entries are named. Both kinds are always found; this says which one new entries get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Names {
+    /// By the path from the dictionary directory, in its plainest spelling, so that the directory can be moved. The default.
+    #[default]
+    Relative,
+    /// By the path exactly as the caller spells it, as TiKV does: usually absolute.
+    AsGiven,
+}
+
+/// Where the data file of an entry is: relative names are below the directory, absolute ones, as TiKV makes them, where they say.
+///
+/// ```
+/// use std::path::Path;
+/// assert_eq!(stillkey::data_path(Path::new("/data"), "db/1.sst"), Path::new("/data/db/1.sst"));
+/// assert_eq!(stillkey::data_path(Path::new("/copy"), "/data/db/1.sst"), Path::new("/data/db/1.sst"));
+/// ```
+pub fn data_path(directory: &Path, name: &str) -> PathBuf {
+    directory.join(name)
+}
+
+/// A file, and what its entry may be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Located {
+    pub(super) path: PathBuf,
+    /// The name that a new entry gets.
+    pub(super) name: String,
+    /// The other kind of name, which an older entry may have.
+    pub(super) other: Option<String>,
+}
+
+impl DataKeyManager {
+    /// Where a file is that a caller names: relative paths are below the dictionary directory.
+    pub(super) fn locate(&self, path: &Path) -> Result<Located, Error> {
+        let directory = &self.layout.directory;
+        let refused = |why: &str| {
+            Error::Usage(format!(
+                "{}: {why}; give the path of a file below {}, in UTF-8 and without '..'",
+                path.display(),
+                directory.display()
+            ))
+        };
+        let full = directory.join(path);
+        let relative = full.strip_prefix(directory).ok().and_then(plain);
+        let given = path.to_str().ok_or_else(|| refused("not in UTF-8"))?;
+        let is_own = |name: &String| {
+            let own = [KEY_DICT, FILE_DICT, LOCK];
+            // In any case: there are file systems that fold it.
+            own.iter().any(|own| own.eq_ignore_ascii_case(name))
+        };
+        let is_own = relative.as_ref().is_some_and(is_own);
+        let (name, other) = match (self.names, relative) {
+            (Names::Relative, Some(relative)) => {
+                let absolute = directory.join(&relative);
+                (relative, absolute.to_str().map(str::to_owned))
+            }
+            (Names::Relative, None) => return Err(refused("not below the directory")),
+            (Names::AsGiven, relative) => (given.to_owned(), relative),
+        };
+        if name.is_empty() || is_own || is_temporary(&name) {
+            return Err(refused("not a name for a data file"));
+        }
+        Ok(Located {
+            path: full,
+            other: other.filter(|other| *other != name),
+            name,
+        })
+    }
+}
+
+/// The path in its plainest spelling; `None` for one that leads out of where it starts.
+fn plain(path: &Path) -> Option<String> {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => plain.push(part),
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    plain.into_os_string().into_string().ok()
+}
+
+/// Whether a file of that name is taken for what an interruption has left.
+fn is_temporary(name: &str) -> bool {
+    is_unfinished(name) || install::is_leftover(name.rsplit('/').next().unwrap_or_default())
+}

@@ -1,0 +1,301 @@
+//! Files whose content is replaced, so that an interruption leaves the old content or the new one.
+//!
+//! The dictionary and the file system can't change in one step, so the old and the new file stand under second names meanwhile, with
+//! entries of their own. Whoever opens the directory next finishes or undoes what such names tell of: see `recovery`.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use stillkey_core::FileInfo;
+use zeroize::Zeroizing;
+
+use super::commit::Change;
+use super::names::Located;
+use super::{DataKeyManager, FileKey, held};
+use crate::error::Error;
+use crate::file::{EncryptedReader, EncryptedWriter};
+use crate::fsops::{self, Access, Output};
+use crate::install;
+use crate::provider::Native;
+
+/// The ending of a file that is being written, and of one that is being replaced.
+pub(super) const NEW: &str = ".stillkey-new";
+pub(super) const OLD: &str = ".stillkey-old";
+
+/// Bytes that are encrypted at a time.
+const PIECE: usize = 256 << 10;
+
+/// Whether an entry's name is one that a [`DataKeyManager`] gives while it replaces a file: what an interruption left, until the next
+/// opening finishes or undoes it.
+///
+/// ```
+/// assert!(stillkey::is_unfinished("letters/1.stillkey-new"));
+/// assert!(!stillkey::is_unfinished("letters/1"));
+/// ```
+pub fn is_unfinished(name: &str) -> bool {
+    name.ends_with(NEW) || name.ends_with(OLD)
+}
+
+/// The files that are being replaced.
+#[derive(Debug, Default)]
+pub(super) struct Replacing(Mutex<HashSet<PathBuf>>);
+
+#[derive(Debug)]
+struct Replacement<'r> {
+    replacing: &'r Replacing,
+    path: &'r Path,
+}
+
+impl Replacing {
+    /// Until this is dropped, nobody else replaces the file.
+    fn enter<'r>(&'r self, file: &'r Located) -> Result<Replacement<'r>, Error> {
+        if held(&self.0).insert(file.path.clone()) {
+            return Ok(Replacement {
+                replacing: self,
+                path: &file.path,
+            });
+        }
+        Err(busy(file, "another thread is replacing it"))
+    }
+}
+
+impl Drop for Replacement<'_> {
+    fn drop(&mut self) {
+        held(&self.replacing.0).remove(self.path);
+    }
+}
+
+impl Located {
+    /// The same file under a second name.
+    pub(super) fn with_ending(&self, ending: &str) -> Self {
+        let mut path = self.path.clone().into_os_string();
+        path.push(ending);
+        Self {
+            path: path.into(),
+            name: format!("{}{ending}", self.name),
+            other: None,
+        }
+    }
+}
+
+impl DataKeyManager {
+    /// Encrypts everything that `content` reads into a file, under the current data key and a fresh IV, and returns its length. A file that
+    /// stands there already is replaced if `overwrite` is set, and stays readable until the new one is whole. Directories that are missing are made.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] and [`Error::NameTaken`] without `overwrite`; [`Error::Busy`] when the same file is being replaced already;
+    /// [`Error::Usage`]; those of `content` and of [`DataKeyManager::new_entry`]. The file is then as it was; after a failure past the point
+    /// where the new one was durable, it is the new one.
+    pub fn write_file(
+        &self,
+        path: impl AsRef<Path>,
+        content: &mut impl Read,
+        overwrite: bool,
+    ) -> Result<u64, Error> {
+        let file = self.locate(path.as_ref())?;
+        if !overwrite {
+            self.expect_free(&file)?;
+        }
+        fsops::create_directories(fsops::parent(&file.path))?;
+        self.replace(
+            &file,
+            |new, path| copy(content, new, path),
+            |_| {
+                if overwrite {
+                    Ok(())
+                } else {
+                    self.expect_free(&file)
+                }
+            },
+        )
+    }
+
+    /// Encrypts a file anew: the same content under the current data key and a fresh IV. The file is only read meanwhile, and returned is its
+    /// length; `Ok(None)`, and nothing changed, when the file was open for writing at any time meanwhile, or was changed otherwise.
+    ///
+    /// `progress` is told how many bytes have been read each time some have, and stops the work by returning `false`, which gives `Ok(None)`.
+    ///
+    /// # Errors
+    /// Those of [`DataKeyManager::open_file`] and [`DataKeyManager::write_file`].
+    pub fn rekey_file(
+        &self,
+        path: impl AsRef<Path>,
+        mut progress: impl FnMut(u64) -> bool,
+    ) -> Result<Option<u64>, Error> {
+        let file = self.locate(path.as_ref())?;
+        self.expect_entry(&file)?;
+        let opened = fsops::open(&file.path, Access::Read)?;
+        let before = fsops::identity(&opened, &file.path)?;
+        let watch = self.writers.watch(before.id);
+        let info = self.expect_entry(&file)?;
+        let key = self.file_key(&info)?;
+        // No farther than it reached: a file that grows must not keep this at work.
+        let mut reader =
+            EncryptedReader::new(&opened, key.stream(&Native::detect())).take(before.len);
+        let stopped = Cell::new(false);
+        let replaced = self.replace(
+            &file,
+            |new, path| {
+                let mut buffer = Zeroizing::new(vec![0; PIECE]);
+                let mut copied = 0;
+                loop {
+                    let read = copy_piece(&mut reader, new, &mut buffer, path)?;
+                    copied += read as u64;
+                    if read == 0 {
+                        let old = opened.metadata();
+                        old.and_then(|old| install::adopt(new.inner().0, &old))
+                            .map_err(Error::io(path, "take over owner and permissions of"))?;
+                        return Ok(copied);
+                    }
+                    if !progress(read as u64) {
+                        stopped.set(true);
+                        return Err(busy(&file, "its re-encryption was stopped"));
+                    }
+                }
+            },
+            |current| {
+                let is_same = current == Some(&info)
+                    && fsops::identity_at(&file.path)? == Some(before)
+                    && fsops::identity(&opened, &file.path)? == before
+                    && !watch.saw_writer();
+                if is_same {
+                    return Ok(());
+                }
+                stopped.set(true);
+                Err(busy(&file, "it is being written"))
+            },
+        );
+        match replaced {
+            Ok(len) => Ok(Some(len)),
+            Err(Error::Busy { .. }) if stopped.get() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a new file by `write`, and puts it in the place of the old one if `may_switch`, which gets the old one's entry, then still allows it.
+    fn replace(
+        &self,
+        file: &Located,
+        write: impl FnOnce(&mut EncryptedWriter<Output<'_>>, &Path) -> Result<u64, Error>,
+        may_switch: impl FnOnce(Option<&FileInfo>) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
+        let _replacing = self.replacing.enter(file)?;
+        let written = self.write_new(file, write).and_then(|(key, len)| {
+            let _locks = self.name_locks.lock(&[file]);
+            may_switch(self.find(file).as_ref().map(|(_, info)| info))?;
+            self.switch(file, &key)?;
+            Ok(len)
+        });
+        if written.is_err() {
+            let _locks = self.name_locks.lock(&[file]);
+            // What this can't undo now, the next opening does.
+            let _ = self.recover_file(file);
+        }
+        written
+    }
+
+    fn write_new(
+        &self,
+        file: &Located,
+        write: impl FnOnce(&mut EncryptedWriter<Output<'_>>, &Path) -> Result<u64, Error>,
+    ) -> Result<(FileKey, u64), Error> {
+        let new = file.with_ending(NEW);
+        let key = self.new_entry(&new.name)?;
+        let created = fsops::create_new(&new.path)?;
+        let mut writer = EncryptedWriter::new(Output(&created), key.stream(&Native::detect()));
+        let len = write(&mut writer, &new.path)?;
+        writer.flush().map_err(Error::io(&new.path, "write"))?;
+        fsops::sync(&created, &new.path)?;
+        fsops::sync_parent(&new.path)?;
+        Ok((key, len))
+    }
+
+    /// Puts a new file, which is whole, in the place of the old one.
+    fn switch(&self, file: &Located, key: &FileKey) -> Result<(), Error> {
+        let (new, old) = (file.with_ending(NEW), file.with_ending(OLD));
+        let replaced = self.find(file);
+        if let Some((_, info)) = &replaced
+            && fsops::exists(&file.path)?
+        {
+            self.set_entry(&old.name, info.clone())?;
+            fsops::rename(&file.path, &old.path)?;
+        }
+        // The file keeps the kind of name that it has.
+        let name = replaced.map_or_else(|| file.name.clone(), |(name, _)| name);
+        self.set_entry(&name, key.info().clone())?;
+        fsops::rename(&new.path, &file.path)?;
+
+        self.submit(&new.name, Change::Remove)?;
+        self.forget(&old)
+    }
+
+    /// Removes file and entry, in this order, where they exist.
+    pub(super) fn forget(&self, file: &Located) -> Result<(), Error> {
+        fsops::remove(&file.path)?;
+        self.remove_entry(&file.name).map(drop)
+    }
+
+    fn expect_entry(&self, file: &Located) -> Result<FileInfo, Error> {
+        match self.find(file) {
+            Some((_, info)) => Ok(info),
+            None => Err(self.without_entry(file)),
+        }
+    }
+
+    fn expect_free(&self, file: &Located) -> Result<(), Error> {
+        if fsops::exists(&file.path)? {
+            return Err(Error::AlreadyExists {
+                path: file.path.clone(),
+            });
+        }
+        match self.find(file) {
+            Some((name, _)) => Err(Error::NameTaken {
+                path: self.layout.file_dict.clone(),
+                name,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn busy(file: &Located, why: &'static str) -> Error {
+    Error::Busy {
+        path: file.path.clone(),
+        why,
+    }
+}
+
+/// Copies to the file at `path`, and tells what couldn't be read from what couldn't be written.
+fn copy(from: &mut impl Read, to: &mut impl Write, path: &Path) -> Result<u64, Error> {
+    let mut buffer = Zeroizing::new(vec![0; PIECE]);
+    let mut copied = 0;
+    loop {
+        match copy_piece(from, to, &mut buffer, path)? {
+            0 => return Ok(copied),
+            read => copied += read as u64,
+        }
+    }
+}
+
+/// Copies what one reading gives, and returns its length; 0 at the end.
+fn copy_piece(
+    from: &mut impl Read,
+    to: &mut impl Write,
+    buffer: &mut [u8],
+    path: &Path,
+) -> Result<usize, Error> {
+    loop {
+        match from.read(buffer) {
+            Ok(read) => {
+                to.write_all(buffer.get(..read).unwrap_or_default())
+                    .map_err(Error::io(path, "write"))?;
+                return Ok(read);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io(path, "read what is to be written to it")(error)),
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! Whole files: what their users see, and what stands on the disk after a failure.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use stillkey_core::{Cipher, DataKey, FileInfo, Iv, Method, Reading, SecretBytes};
+
+use super::super::*;
+use crate::dictionaries::Dictionaries;
+use crate::error::ErrorKind;
+use crate::fsops::fault;
+use crate::testing::master_key;
+use crate::{EncryptedReader, Native};
+
+fn new_store(directory: &Path) -> DataKeyManager {
+    drop(DictionaryWriter::create(directory, &master_key(1), Method::Aes256Ctr, 1).unwrap());
+    DataKeyManager::open(directory, &master_key(1)).unwrap()
+}
+
+fn content(directory: &Path, name: &str) -> Option<Vec<u8>> {
+    let dictionaries = Dictionaries::read(directory, &master_key(1), Reading::Strict).unwrap();
+    let stream = dictionaries.file(name).ok()?.stream(&Native::detect());
+    let mut content = Vec::new();
+    EncryptedReader::new(File::open(directory.join(name)).ok()?, stream)
+        .read_to_end(&mut content)
+        .unwrap();
+    Some(content)
+}
+
+#[test]
+fn files_are_put_renamed_and_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = new_store(directory.path());
+    assert_eq!(store.write_file("a/b", &mut &b"one"[..], false).unwrap(), 3);
+    assert_eq!(content(directory.path(), "a/b").unwrap(), b"one");
+    assert_eq!(
+        store
+            .write_file("a/b", &mut &b"two"[..], false)
+            .unwrap_err()
+            .kind(),
+        ErrorKind::AlreadyExists
+    );
+    store.write_file("a/b", &mut &b"two"[..], true).unwrap();
+    store.rename_file("a/b", "c").unwrap();
+    assert_eq!(
+        (
+            content(directory.path(), "a/b"),
+            content(directory.path(), "c").unwrap()
+        ),
+        (None, b"two".to_vec())
+    );
+    store.delete_file("c").unwrap();
+    assert!(store.is_empty());
+    assert_eq!(
+        store.delete_file("c").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
+
+/// Writes a file through the manager, and has it on the disk.
+fn write(manager: &DataKeyManager, path: &str, content: &[u8]) {
+    let file = manager.create_file(path).unwrap();
+    file.write_all_at(content, 0).unwrap();
+    file.sync().unwrap();
+}
+
+fn read(manager: &DataKeyManager, path: impl AsRef<Path>) -> Result<Vec<u8>, ErrorKind> {
+    let file = manager.open_file(path).map_err(|error| error.kind())?;
+    let mut content = vec![0; file.len().unwrap() as usize];
+    file.read_exact_at(&mut content, 0).unwrap();
+    Ok(content)
+}
+
+#[test]
+fn files_are_made_linked_renamed_and_deleted_with_their_entries() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    write(&manager, "a", b"content of a");
+    assert_ne!(
+        fs::read(directory.path().join("a")).unwrap(),
+        b"content of a"
+    );
+    manager.link_file("a", "b").unwrap();
+    manager.rename_file("a", "c").unwrap();
+    assert_eq!(read(&manager, "a"), Err(ErrorKind::NotFound));
+    for name in ["b", "c"] {
+        assert_eq!(read(&manager, name).unwrap(), b"content of a");
+    }
+    manager.delete_file("b").unwrap();
+    assert_eq!(
+        manager.delete_file("b").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    drop(manager);
+    let manager = DataKeyManager::open(directory.path(), &master_key(1)).unwrap();
+    assert_eq!(
+        (manager.len(), read(&manager, "c").unwrap()),
+        (1, b"content of a".to_vec())
+    );
+}
+
+#[test]
+fn a_file_made_anew_has_another_key_stream_and_leaves_a_link_to_the_old_one_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    write(&manager, "a", b"content");
+    manager.link_file("a", "b").unwrap();
+    let first = fs::read(directory.path().join("a")).unwrap();
+    assert_eq!(
+        manager.create_new_file("a").unwrap_err().kind(),
+        ErrorKind::AlreadyExists
+    );
+    write(&manager, "a", b"content");
+    assert_ne!(fs::read(directory.path().join("a")).unwrap(), first);
+    assert_eq!(read(&manager, "b").unwrap(), b"content");
+}
+
+#[test]
+fn nothing_is_renamed_or_linked_over_a_file_whether_it_has_an_entry_or_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    write(&manager, "a", b"a");
+    write(&manager, "tracked", b"b");
+    fs::write(directory.path().join("untracked"), b"c").unwrap();
+    let before = crate::testing::snapshot(directory.path());
+    for to in ["tracked", "untracked"] {
+        assert_eq!(
+            manager.rename_file("a", to).unwrap_err().kind(),
+            ErrorKind::AlreadyExists
+        );
+        assert_eq!(
+            manager.link_file("a", to).unwrap_err().kind(),
+            ErrorKind::AlreadyExists
+        );
+    }
+    assert_eq!(
+        manager.rename_file("untracked", "d").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    assert_eq!(crate::testing::snapshot(directory.path()), before);
+}
+
+#[test]
+fn an_entry_whose_file_is_gone_gives_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path()).with_untracked(Untracked::Plaintext);
+    write(&manager, "a", b"a");
+    manager.new_entry("stale").unwrap();
+    manager.new_entry("stale too").unwrap();
+    manager.rename_file("a", "stale").unwrap();
+    assert_eq!(read(&manager, "stale").unwrap(), b"a");
+    // What was plaintext must not be taken for encrypted afterwards.
+    fs::write(directory.path().join("plain"), b"plain").unwrap();
+    manager.rename_file("plain", "stale too").unwrap();
+    assert_eq!(read(&manager, "stale too").unwrap(), b"plain");
+}
+
+#[test]
+fn a_file_without_an_entry_is_refused_unless_it_may_be_plaintext() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    fs::write(directory.path().join("plain"), b"plain").unwrap();
+    assert_eq!(read(&manager, "plain"), Err(ErrorKind::NotFound));
+    assert_eq!(
+        manager.open_file_writable("plain").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        manager.delete_file("plain").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    let manager = manager.with_untracked(Untracked::Plaintext);
+    assert_eq!(read(&manager, "plain").unwrap(), b"plain");
+    manager.delete_file("plain").unwrap();
+    assert!(!directory.path().join("plain").exists());
+}
+
+#[test]
+fn a_directory_that_is_moved_keeps_its_files_readable() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, there) = (place.path().join("here"), place.path().join("there"));
+    let manager = new_store(&here);
+    fs::create_dir(here.join("db")).unwrap();
+    write(&manager, "db/1.sst", b"one");
+    // However the path is spelled.
+    assert_eq!(read(&manager, here.join("db/./1.sst")).unwrap(), b"one");
+    drop(manager);
+    fs::rename(&here, &there).unwrap();
+    let manager = DataKeyManager::open(&there, &master_key(1)).unwrap();
+    assert_eq!(read(&manager, "db/1.sst").unwrap(), b"one");
+    assert_eq!(read(&manager, there.join("db//1.sst")).unwrap(), b"one");
+}
+
+#[test]
+fn names_of_either_kind_are_found_and_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let absolute = |name: &str| directory.path().join(name);
+    let name = |name: &str| absolute(name).to_str().unwrap().to_owned();
+    let manager = new_store(directory.path()).with_names(Names::AsGiven);
+    write(&manager, &name("a"), b"a");
+    write(&manager, &name("b"), b"b");
+    assert!(manager.entry(&name("a")).is_ok());
+    let manager = manager.with_names(Names::Relative);
+    assert_eq!(read(&manager, "a").unwrap(), b"a");
+    manager.rename_file("a", "c").unwrap();
+    write(&manager, "b", b"anew");
+    assert_eq!(read(&manager, absolute("b")).unwrap(), b"anew");
+    manager.delete_file("b").unwrap();
+    assert_eq!(
+        manager.len(),
+        1,
+        "neither the old name nor the new one comes to light"
+    );
+    let manager = manager.with_names(Names::AsGiven);
+    assert_eq!(read(&manager, absolute("c")).unwrap(), b"a");
+}
+
+#[test]
+fn directories_are_renamed_and_deleted_with_all_entries_below_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    fs::create_dir_all(directory.path().join("d/e")).unwrap();
+    for name in ["d/1", "d/e/2", "d2", "da"] {
+        write(&manager, name, name.as_bytes());
+    }
+    manager.new_entry("d/without a file").unwrap();
+    manager.rename_directory("d", "f").unwrap();
+    assert_eq!(read(&manager, "f/e/2").unwrap(), b"d/e/2");
+    assert_eq!(
+        manager.rename_directory("f", "d2").unwrap_err().kind(),
+        ErrorKind::AlreadyExists
+    );
+    std::os::unix::fs::symlink("2", directory.path().join("f/e/link")).unwrap();
+    assert!(matches!(
+        manager.delete_directory("f"),
+        Err(Error::NotAFile { .. })
+    ));
+    assert_eq!(
+        read(&manager, "f/1").unwrap(),
+        b"d/1",
+        "nothing was removed"
+    );
+    fs::remove_file(directory.path().join("f/e/link")).unwrap();
+    manager.delete_directory("f").unwrap();
+    assert!(!directory.path().join("f").exists());
+    let read = Dictionaries::read(directory.path(), &master_key(1), Reading::Strict).unwrap();
+    let names: Vec<_> = read
+        .files()
+        .unwrap()
+        .iter()
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    assert_eq!(names, ["d2", "da"]);
+}
+
+#[test]
+fn files_with_one_foreign_key_share_one_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    let key = DataKey::new(Cipher::Sm4, SecretBytes::new(vec![7; 16])).unwrap();
+    let other = DataKey::new(Cipher::Aes128, SecretBytes::new(vec![7; 16])).unwrap();
+    let current = manager.keys().current_key_id();
+    let ids: Vec<_> = [&key, &key, &other]
+        .map(|key| manager.import_key(key, 1).unwrap())
+        .into();
+    assert!(ids[0] == ids[1] && ids[0] != ids[2]);
+    assert_eq!(
+        (manager.keys().len(), manager.keys().current_key_id()),
+        (3, current)
+    );
+    for number in 0..2 {
+        let iv = Iv::new([number; 16]);
+        let mut bytes = format!("file {number}").into_bytes();
+        stillkey_core::CtrStream::new(&key, iv)
+            .apply_at(0, &mut bytes)
+            .unwrap();
+        let source = directory.path().join("received");
+        fs::write(&source, &bytes).unwrap();
+        let info = FileInfo::encrypted(ids[0], iv, Method::Sm4Ctr);
+        manager
+            .import_file(&source, format!("{number}"), info.clone())
+            .unwrap();
+        fs::write(&source, &bytes).unwrap();
+        let again = manager
+            .import_file(&source, format!("{number}"), info)
+            .unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    }
+    drop(manager);
+    let manager = DataKeyManager::open(directory.path(), &master_key(1)).unwrap();
+    assert_eq!(read(&manager, "1").unwrap(), b"file 1");
+}
+
+#[test]
+fn a_rekeyed_file_has_the_same_content_and_permissions_under_the_current_key() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    let content: Vec<u8> = (0..700_000_u32).map(|i| i as u8).collect();
+    write(&manager, "a", &content);
+    let path = directory.path().join("a");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let current = manager.rotate_data_key(Method::Sm4Ctr, 2).unwrap();
+    let reader = manager.open_file("a").unwrap();
+    let mut told = 0;
+    let rekeyed = manager.rekey_file("a", |bytes| {
+        told += bytes;
+        true
+    });
+    assert_eq!((rekeyed.unwrap(), told), (Some(700_000), 700_000));
+    assert_eq!(manager.entry("a").unwrap().info().key_id, current);
+    assert_eq!(read(&manager, "a").unwrap(), content);
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o640
+    );
+    let mut still = vec![0; 700_000];
+    reader.read_exact_at(&mut still, 0).unwrap();
+    assert_eq!(still, content, "who had it open reads on");
+    assert_eq!(manager.len(), 1);
+}
+
+#[test]
+fn a_file_that_is_being_written_is_not_rekeyed() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    write(&manager, "a", &[1; 1000]);
+    let before = manager.entry("a").unwrap().info().clone();
+    let unchanged = || {
+        assert_eq!(manager.entry("a").unwrap().info(), &before);
+        assert_eq!(manager.len(), 1);
+    };
+    let writer = manager.open_file_writable("a").unwrap();
+    assert_eq!(manager.rekey_file("a", |_| true).unwrap(), None);
+    unchanged();
+    drop(writer);
+    // A writer that comes and goes meanwhile counts as well, and so does one that the manager knows nothing of.
+    let opened = manager.rekey_file("a", |_| manager.open_file_writable("a").is_ok());
+    assert_eq!(opened.unwrap(), None);
+    unchanged();
+    let path = directory.path().join("a");
+    let grown = manager.rekey_file("a", |_| {
+        let file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        io::Write::write_all(&mut &file, b"more").is_ok()
+    });
+    assert_eq!(grown.unwrap(), None);
+    unchanged();
+    assert_eq!(manager.rekey_file("a", |_| false).unwrap(), None, "stopped");
+    unchanged();
+    assert_eq!(manager.rekey_file("a", |_| true).unwrap(), Some(1004));
+}
+
+#[test]
+fn a_replaced_file_gets_a_new_initialization_vector() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = new_store(directory.path());
+    store.write_file("a", &mut &b"same"[..], false).unwrap();
+    let first = store.entry("a").unwrap().info().iv().unwrap();
+    store.write_file("a", &mut &b"same"[..], true).unwrap();
+    assert_ne!(store.entry("a").unwrap().info().iv().unwrap(), first);
+}
+
+#[test]
+fn names_outside_the_directory_or_of_the_store_itself_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = new_store(directory.path());
+    for name in [
+        "",
+        "/etc/x",
+        "../x",
+        "a/../b",
+        "./key.dict",
+        "key.dict",
+        "file.dict",
+        "stillkey.lock",
+        "a.stillkey-old",
+        "a/key.1.tmp",
+    ] {
+        assert_eq!(
+            store
+                .write_file(name, &mut io::empty(), true)
+                .unwrap_err()
+                .kind(),
+            ErrorKind::Usage,
+            "{name:?}"
+        );
+    }
+}
+
+#[test]
+fn names_of_the_store_are_refused_in_any_case() {
+    // On a file system that folds case, KEY.DICT is key.dict.
+    let directory = tempfile::tempdir().unwrap();
+    let store = new_store(directory.path());
+    for name in ["KEY.DICT", "File.dict", "Stillkey.Lock"] {
+        let error = store.write_file(name, &mut io::empty(), true).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage, "{name}");
+    }
+}
+
+#[test]
+fn a_stored_file_is_its_owners_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().unwrap();
+    let store = new_store(directory.path());
+    store.write_file("a", &mut &b"new"[..], false).unwrap();
+    let mode = fs::metadata(directory.path().join("a")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_name_too_long_for_the_file_system_leaves_the_store_usable() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = new_store(directory.path());
+    for len in [245, 300] {
+        let error = store.write_file("n".repeat(len), &mut io::empty(), false);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Io);
+    }
+    drop(store);
+    let store = DataKeyManager::open(directory.path(), &master_key(1)).unwrap();
+    assert!(store.is_empty());
+}
+
+/// The bytes of a file that the store knows nothing of must not be taken for those of the new entry.
+#[test]
+fn an_interrupted_put_over_a_file_without_entry_leaves_it_without_entry() {
+    for n in 0..200 {
+        let directory = tempfile::tempdir().unwrap();
+        let store = new_store(directory.path());
+        fs::write(directory.path().join("a"), b"untracked").unwrap();
+        fault::fail_from(n);
+        let _ = store.write_file("a", &mut &b"new"[..], true);
+        let failed = fault::heal();
+        drop(store);
+        drop(DataKeyManager::open(directory.path(), &master_key(1)).unwrap());
+        match content(directory.path(), "a") {
+            Some(content) => assert_eq!(content, b"new", "operation {n}"),
+            None => {
+                let left = fs::read(directory.path().join("a")).unwrap();
+                assert_eq!(left, b"untracked", "operation {n}");
+            }
+        }
+        if !failed {
+            return;
+        }
+    }
+    panic!("the end was never reached");
+}
+
+/// Every operation from the n-th on fails, as when the process is killed; then the store is opened anew.
+#[test]
+fn interrupted_anywhere_a_file_is_the_old_or_the_new_one() {
+    for overwrite in [false, true] {
+        let mut reached_the_end = false;
+        for n in 0..200 {
+            let directory = tempfile::tempdir().unwrap();
+            let store = new_store(directory.path());
+            if overwrite {
+                store.write_file("a", &mut &b"old"[..], false).unwrap();
+            }
+            fault::fail_from(n);
+            let done = store.write_file("a", &mut &b"new"[..], overwrite);
+            let failed = fault::heal();
+            drop(store);
+            drop(DataKeyManager::open(directory.path(), &master_key(1)).unwrap());
+
+            let found = content(directory.path(), "a");
+            let old = overwrite.then(|| b"old".to_vec());
+            let new = Some(b"new".to_vec());
+            assert!(found == old || found == new, "operation {n}: {found:?}");
+            if done.is_ok() {
+                assert_eq!(found, new, "operation {n}");
+            }
+            let dictionaries =
+                Dictionaries::read(directory.path(), &master_key(1), Reading::Strict).unwrap();
+            let names: Vec<_> = dictionaries
+                .files()
+                .unwrap()
+                .iter()
+                .map(|(name, _)| name.to_owned())
+                .collect();
+            assert_eq!(
+                names,
+                Vec::from_iter(found.map(|_| "a".to_owned())),
+                "operation {n}: nothing is left over"
+            );
+            if !failed {
+                reached_the_end = true;
+                break;
+            }
+        }
+        assert!(reached_the_end);
+    }
+}
