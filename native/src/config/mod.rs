@@ -143,7 +143,7 @@ impl TikvConfig {
         let Some(proxy_config) = main.proxy_config else {
             return Ok(main);
         };
-        let proxy_config = fsops::parent(path).join(proxy_config);
+        let proxy_config = path.with_file_name(proxy_config);
         let mut config = Self::read_one(&proxy_config)?;
         config.data_dir = main.data_dir.or(config.data_dir);
         config.warnings.splice(0..0, main.warnings);

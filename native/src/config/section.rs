@@ -210,7 +210,7 @@ impl<'t> Section<'t> {
     pub(super) fn warn_of_unknown(&self, warnings: &mut Vec<ConfigWarning>) {
         for name in self.table.keys() {
             let suggestion = near(name.get_ref(), &self.asked);
-            let hint = suggestion.map_or(String::new(), |key| format!("; did you mean {key:?}?"));
+            let hint = suggestion.map_or(String::new(), |key| format!("; did you mean '{key}'?"));
             warnings.push(self.warning(name.get_ref(), format!("unknown key, ignored{hint}")));
         }
     }
@@ -221,7 +221,7 @@ impl<'t> Section<'t> {
             if let Some(key) = near(name.get_ref(), &self.asked) {
                 warnings.push(self.warning(
                     name.get_ref(),
-                    format!("has no effect on encryption; did you mean {key:?}?"),
+                    format!("has no effect on encryption; did you mean '{key}'?"),
                 ));
             }
         }

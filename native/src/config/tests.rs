@@ -279,19 +279,19 @@ fn keys_that_mean_nothing_are_warned_of_with_what_was_probably_meant() {
     assert_eq!(
         warnings,
         [
-            "line 6: security.encryption.data_encryption_method: unknown key, ignored; did you mean \"data-encryption-method\"?",
+            "line 6: security.encryption.data_encryption_method: unknown key, ignored; did you mean 'data-encryption-method'?",
             "line 7: security.encryption.something-else: unknown key, ignored",
             "line 8: security.encryption.\"odd key\": unknown key, ignored",
             "line 9: security.encryption.data-key-rotation-period: no time at all: a new data key is made whenever one could be due",
-            "line 12: security.encryption.master-key.paht: unknown key, ignored; did you mean \"path\"?",
+            "line 12: security.encryption.master-key.paht: unknown key, ignored; did you mean 'path'?",
             "line 13: security.encryption.master-key.key-id: has no effect with type = \"file\"",
             "line 18: security.encryption.previous-master-key.path: has no effect with type = \"kms\"",
             "line 19: security.encryption.previous-master-key.azure: has no effect on vendor \"aws\"",
-            "line 21: security.encryption.previous-master-key.aws.secret-acess-key: unknown key, ignored; did you mean \"secret-access-key\"?",
+            "line 21: security.encryption.previous-master-key.aws.secret-acess-key: unknown key, ignored; did you mean 'secret-access-key'?",
             "line 22: security.encryption.previous-master-key.aws.access-key: has no effect without secret-access-key; the environment's credentials count",
-            "line 24: stillkey.file-name: unknown key, ignored; did you mean \"file-names\"?",
-            "line 25: security.encrpytion: has no effect on encryption; did you mean \"encryption\"?",
-            "line 27: securty: has no effect on encryption; did you mean \"security\"?",
+            "line 24: stillkey.file-name: unknown key, ignored; did you mean 'file-names'?",
+            "line 25: security.encrpytion: has no effect on encryption; did you mean 'encryption'?",
+            "line 27: securty: has no effect on encryption; did you mean 'security'?",
         ]
     );
     assert!(!format!("{config:?}").contains("s3cr3t"));
