@@ -41,7 +41,7 @@ use section::Section;
 ///     [security.encryption]
 ///     data-encryption-method = "aes256-ctr"
 ///     data-key-rotation-period = "1d12h"
-///     data-key-rotation = "1d"
+///     data-key-rotation-peroid = "1d"
 ///     [security.encryption.master-key]
 ///     type = "file"
 ///     path = "/etc/tikv/master.key"
@@ -50,7 +50,7 @@ use section::Section;
 /// assert_eq!(config.data_key_rotation_period, Duration::from_secs(36 * 60 * 60));
 /// assert_eq!(
 ///     config.warnings[0].to_string(),
-///     "line 7: security.encryption.data-key-rotation: unknown key, ignored"
+///     "line 7: security.encryption.data-key-rotation-peroid: unknown key, ignored; did you mean 'data-key-rotation-period'?"
 /// );
 /// # Ok::<(), stillkey::Error>(())
 /// ```

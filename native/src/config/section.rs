@@ -35,8 +35,7 @@ impl fmt::Display for ConfigWarning {
     }
 }
 
-/// A table of the file. What has been asked for is taken out of it.
-#[derive(Debug)]
+/// A table of the file. What has been asked for is taken out of it. It can't be printed: it holds whatever the file does.
 pub(super) struct Section<'t> {
     text: &'t str,
     path: String,

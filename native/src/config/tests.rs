@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use stillkey_core::SecretBytes;
 
 use super::*;
@@ -387,4 +388,59 @@ fn a_start_by_configuration_falls_back_to_the_previous_master_key() {
         nowhere.to_string().contains("storage.data-dir"),
         "{nowhere}"
     );
+}
+
+/// Lines of a configuration up to a value, table headers among them.
+const KEYS: [&str; 16] = [
+    "[security.encryption.master-key]\nunknown = ",
+    "[security.encryption.previous-master-key]\nunknown = ",
+    "[security.encryption.master-key.aws]\nunknown = ",
+    "[security.encryption.master-key.azure]\nunknown = ",
+    "[stillkey]\nuntracked = ",
+    "type = \"kms\"\nvendor = \"azure\"\nunknown = ",
+    "type = \"kms\"\nclient-certificate = ",
+    "data-encryption-method = ",
+    "data-key-rotation-period = ",
+    "file-dictionary-rewrite-threshold = ",
+    "enable-file-dictionary-log = ",
+    "master-key = ",
+    "client-certificate-password = ",
+    "client-secret = ",
+    "access-key = ",
+    "secret-access-key = ",
+];
+const VALUES: [&str; 7] = [
+    "\"s3cr3t\"",
+    "'''\ns3cr3t\n'''",
+    "[\"s3cr3t\", 1]",
+    "{ type = \"kms\", aws = { access-key = \"s3cr3t\" } }",
+    "0x7fffffffffffffff",
+    "1979-05-27",
+    "\"s3\\u0063r3t",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn no_text_makes_reading_panic_and_no_value_is_shown(
+        keys in prop::collection::vec((0..KEYS.len(), 0..VALUES.len()), 0..12),
+        cut in 0..2000usize,
+    ) {
+        let mut text = String::from("[security.encryption]\n");
+        for (key, value) in keys {
+            text += &format!("{}{}\n", KEYS[key], VALUES[value]);
+        }
+        text.truncate(cut);
+        let shown = match TikvConfig::parse(&text) {
+            Ok(config) => format!("{config:?} {:?} {:?}", config.master_key.source(), config.startup()),
+            Err(error) => error.to_string(),
+        };
+        prop_assert!(!shown.contains("s3cr3t"), "{text}: {shown}");
+    }
+
+    #[test]
+    fn no_duration_makes_reading_panic(text in "[0-9dhmsun.e +-]{0,12}") {
+        let _ = duration::parse(&text);
+    }
 }

@@ -442,6 +442,22 @@ fn damage_and_halves_stop_a_start_under_either_master_key() {
 }
 
 #[test]
+fn a_directory_with_a_writer_is_locked_whatever_the_master_key() {
+    let (directory, _) = sealed_by(&master_key(1));
+    let writer = open(&directory);
+    let before = snapshot(directory.path());
+    for key in [master_key(1), master_key(2)] {
+        let (started, loaded) = start(&directory, AES, &key, Ok(&master_key(1)));
+        assert_eq!(
+            (started.unwrap_err().kind(), loaded),
+            (ErrorKind::Locked, 0)
+        );
+        assert_eq!(snapshot(directory.path()), before);
+    }
+    drop(writer);
+}
+
+#[test]
 fn a_first_start_makes_dictionaries_unless_none_are_needed() {
     let files = stillkey_core::FileDictionary::new();
     for leftover in [None, Some(Version::V1), Some(Version::V2)] {
