@@ -305,7 +305,7 @@ fn tiflashs_main_file_leads_to_that_of_its_proxy() {
     let read = |name| TikvConfig::read(directory.path().join(name));
     write(
         "tiflash.toml",
-        "tmp_path = \"/tmp\"\n[storage.main]\ndir = [\"/ssd0\"]\n[flash.proxy]\nconfig = \"learner.toml\"\ndata-dir = \"/flash\"\n\
+        "tcp_port = 9000\n[storage.main]\ndir = [\"/ssd0\"]\n[flash.proxy]\nconfig = \"learner.toml\"\ndata-dir = \"/flash\"\n\
          [security.encryption]\ndata-encryption-method = \"aes128-ctr\"\n",
     );
     assert_eq!(
