@@ -85,6 +85,17 @@ pub enum Error {
         /// What was found, what was expected, and what to do.
         why: String,
     },
+    /// The current master key doesn't open the key dictionary, and the previous one doesn't either, or couldn't be had.
+    BothMasterKeys {
+        /// The key dictionary.
+        path: PathBuf,
+        /// What the current master key is, and why it doesn't fit.
+        current: String,
+        /// The same of the previous one.
+        previous: String,
+        /// Whether the previous one was tried ([`ErrorKind::WrongKey`]), or what kept it from being tried.
+        kind: ErrorKind,
+    },
     /// The caller asked for something impossible.
     Usage(String),
 }
@@ -130,6 +141,7 @@ impl Error {
             Self::AlreadyExists { .. } | Self::NameTaken { .. } => ErrorKind::AlreadyExists,
             Self::NoDictionaries { .. } => ErrorKind::NotFound,
             Self::MasterKeySource { .. } => ErrorKind::KeySource,
+            Self::BothMasterKeys { kind, .. } => *kind,
             Self::Usage(_) => ErrorKind::Usage,
         }
     }
@@ -179,6 +191,17 @@ impl Error {
             Self::MasterKeySource { source_name, why } => Self::MasterKeySource {
                 source_name: source_name.clone(),
                 why: why.clone(),
+            },
+            Self::BothMasterKeys {
+                path,
+                current,
+                previous,
+                kind,
+            } => Self::BothMasterKeys {
+                path: path.clone(),
+                current: current.clone(),
+                previous: previous.clone(),
+                kind: *kind,
             },
             Self::Usage(what) => Self::Usage(what.clone()),
         }
@@ -294,6 +317,16 @@ impl fmt::Display for Error {
             Self::MasterKeySource { source_name, why } => {
                 write!(f, "master key source {source_name}: {why}")
             }
+            Self::BothMasterKeys {
+                path,
+                current,
+                previous,
+                ..
+            } => write!(
+                f,
+                "{}: no master key opens it: current {current}; previous {previous}",
+                path.display()
+            ),
             Self::Usage(what) => f.write_str(what),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! - [`MasterKeySource`] gets a master key from a file, an environment variable or a command; [`create_master_key_file`] makes one.
 //! - [`DictionaryWriter`] creates and changes the `key.dict` and `file.dict` of a directory; [`Dictionaries`] only reads them. They are
-//!   those of TiKV and TiFlash, bit for bit.
+//!   those of TiKV and TiFlash, bit for bit. [`Startup`] is how a storage engine opens or makes them, with a previous master key to fall back to.
 //! - [`EncryptedReader`], [`EncryptedWriter`] and [`EncryptedFile`] decrypt and encrypt files, from any byte on.
 //! - [`AtomicFile`] writes a whole file or none.
 //! - [`Native`] picks the fastest kernels that the processor has; [`parallel`] shares large buffers among threads.
@@ -15,7 +15,7 @@
 //! - `rayon`: large buffers and the bodies of sealed objects are worked on by all threads of the caller's rayon pool. Nothing changes but the
 //!   time; without it, [`parallel`] is the calling thread.
 //! - `aws-lc-rs`: AES-256-GCM of sealed objects by AWS-LC, two to four times as fast as the portable one. Builds C code, so it needs a C compiler.
-//! - `config`: reads TiKV's configuration file.
+//! - `config`: reads the configuration files of TiKV and TiFlash.
 //!
 //! # Example
 //!
@@ -87,10 +87,13 @@ pub mod secret;
 mod testing;
 
 #[cfg(feature = "config")]
-pub use config::{ConfiguredMasterKey, TikvConfig};
+pub use config::{
+    AwsAccessKey, AzureConfig, AzureCredential, ConfigWarning, ConfiguredMasterKey,
+    KeyServiceConfig, KeyServiceVendor, TikvConfig,
+};
 pub use dictionaries::{
-    Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey, ManagedFile, Names,
-    Untracked, data_path, is_unfinished, read_file_dictionary, read_key_dictionary,
+    Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey, ManagedFile, Names, Started,
+    Startup, Untracked, data_path, is_unfinished, read_file_dictionary, read_key_dictionary,
     read_key_envelope,
 };
 pub use error::{Error, ErrorKind};

@@ -85,5 +85,5 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    decrypt decrypt_file demo encrypt generated help init inspect keygen master_keys rotate store tree verify
+    config decrypt decrypt_file demo encrypt generated help init inspect keygen master_keys rotate store tree verify
 }

@@ -1,13 +1,12 @@
 //! Which master keys a command uses: named on the command line, in the environment, in TiKV's configuration, or the default one.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use stillkey::core::{EncryptionContext, MasterKey};
 use stillkey::{ConfiguredMasterKey, Error, MasterKeySource, TikvConfig};
 
-use crate::body::open_regular;
-use crate::failure::{Failure, Outcome, io};
+use crate::config::section_file;
+use crate::failure::{Failure, Outcome};
 use crate::ui::Ui;
 
 /// Options for commands that open or seal something.
@@ -17,7 +16,7 @@ pub(crate) struct KeyArgs {
     /// Without it, the one in --config, in the environment variable STILLKEY_MASTER_KEY, or the default that `stillkey keygen` makes
     #[arg(long = "master-key", short = 'k', value_name = "SPEC", global = true)]
     master_keys: Vec<MasterKeySource>,
-    /// TiKV's configuration file, whose [security.encryption] names the master keys
+    /// Configuration file of TiKV or TiFlash, whose [security.encryption] names the master keys
     #[arg(long, value_name = "TIKV.TOML", global = true)]
     config: Option<PathBuf>,
 }
@@ -27,28 +26,12 @@ impl KeyArgs {
     pub(crate) fn named(&self, ui: &Ui) -> Outcome<Vec<MasterKey>> {
         let sources = if !self.master_keys.is_empty() {
             self.master_keys.clone()
-        } else if let Some(config) = self.config()? {
-            return self.configured(&config, ui);
+        } else if let Some(path) = &self.config {
+            return configured(path, &TikvConfig::read(path)?, ui);
         } else {
             from_environment()?.into_iter().collect()
         };
         sources.iter().map(|source| load(source, ui)).collect()
-    }
-
-    /// The configuration's keys. The previous one is only there to fall back to, so it may be gone, as for TiKV.
-    fn configured(&self, config: &TikvConfig, ui: &Ui) -> Outcome<Vec<MasterKey>> {
-        let source = |key: &ConfiguredMasterKey| match key.source() {
-            Ok(source) => Ok(source.clone()),
-            Err(error) => Err(self.in_config(&error)),
-        };
-        let mut keys = vec![load(&source(&config.master_key)?, ui)?];
-        if let Some(previous) = &config.previous_master_key {
-            match source(previous).and_then(|source| load(&source, ui)) {
-                Ok(key) => keys.push(key),
-                Err(failure) => ui.warn(&format!("without the previous master key: {failure}")),
-            }
-        }
-        Ok(keys)
     }
 
     /// The keys to seal new objects under: as [`KeyArgs::load`], but never the configuration's previous one.
@@ -76,24 +59,31 @@ impl KeyArgs {
         Ok(vec![load(&MasterKeySource::File(path), ui)?])
     }
 
-    /// TiKV's configuration, if it was named.
+    /// The configuration, if it was named.
     pub(crate) fn config(&self) -> Outcome<Option<TikvConfig>> {
-        let Some(path) = &self.config else {
-            return Ok(None);
-        };
-        let mut text = String::new();
-        open_regular(path)?
-            .read_to_string(&mut text)
-            .map_err(io(path, "read"))?;
-        TikvConfig::parse(&text)
-            .map(Some)
-            .map_err(|error| self.in_config(&error))
+        let config = self.config.as_ref().map(TikvConfig::read);
+        Ok(config.transpose()?)
     }
+}
 
-    fn in_config(&self, error: &Error) -> Failure {
-        let path = self.config.as_deref().unwrap_or(Path::new("configuration"));
-        Failure::usage(format!("{}: {error}", path.display()))
+/// The configuration's keys. The previous one is only there to fall back to, so it may be gone, as for TiKV.
+fn configured(path: &Path, config: &TikvConfig, ui: &Ui) -> Outcome<Vec<MasterKey>> {
+    let file = section_file(config, path).display();
+    let source = |key: &ConfiguredMasterKey| match key.source() {
+        Ok(source) => Ok(source.clone()),
+        Err(error) => Err(Failure::usage(format!("{file}: {error}"))),
+    };
+    for warning in &config.warnings {
+        ui.warn(&warning.to_string());
     }
+    let mut keys = vec![load(&source(&config.master_key)?, ui)?];
+    if let Some(previous) = &config.previous_master_key {
+        match source(previous).and_then(|source| load(&source, ui)) {
+            Ok(key) => keys.push(key),
+            Err(failure) => ui.warn(&format!("without the previous master key: {failure}")),
+        }
+    }
+    Ok(keys)
 }
 
 /// What STILLKEY_MASTER_KEY names, if it is set.
@@ -182,6 +172,7 @@ mod tests {
         for (previous, found) in [
             ("type = 'file'\npath = '/nowhere/old.key'", 1),
             ("type = 'kms'\nvendor = 'aws'", 1),
+            ("type = 'kms'\nkey-id = 'k'", 1),
             ("type = 'plaintext'", 2),
         ] {
             let text = format!(

@@ -14,6 +14,7 @@
 
 mod ahead;
 mod body;
+mod config;
 mod decrypt;
 mod decrypt_file;
 mod demo;
@@ -62,6 +63,7 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Rotate(rotate::Args),
+    Config(config::Args),
     Demo(demo::Args),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => args.run(&ui),
         Command::Verify(args) => args.run(&ui),
         Command::Rotate(args) => args.run(&ui),
+        Command::Config(args) => args.run(&ui),
         Command::Demo(args) => args.run(&ui),
         Command::Completions(args) => args.run(&mut Cli::command()),
         Command::Man(args) => args.run(Cli::command()),

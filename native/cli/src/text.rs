@@ -1,11 +1,21 @@
 //! Values as people read them.
 
+use std::time::Duration;
+
 /// `YYYY-MM-DDThh:mm:ssZ`; beyond the year 9999, the number itself.
 pub(crate) fn utc(seconds: u64) -> String {
     let timestamp = i64::try_from(seconds)
         .ok()
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     timestamp.map_or_else(|| format!("{seconds} s"), |timestamp| timestamp.to_string())
+}
+
+/// Hours, minutes, seconds, each where there are any: `168h`, `1h 30m`.
+pub(crate) fn duration(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration).map_or_else(
+        |_| format!("{} s", duration.as_secs()),
+        |duration| format!("{duration:#}"),
+    )
 }
 
 /// Lower-case hexadecimal digits.

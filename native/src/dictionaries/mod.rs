@@ -2,7 +2,7 @@
 //!
 //! [`Dictionaries`] reads without a lock and never writes, so it can look into the directory of a running engine, TiKV's included.
 //! [`DictionaryWriter`] holds `stillkey.lock`, which keeps other Stillkey writers out; TiKV knows nothing of it, so stop TiKV first.
-//! [`DataKeyManager`] is that writer shared by many threads.
+//! [`Startup`] finds or makes them as a storage engine does when it starts. [`DataKeyManager`] is that writer shared by many threads.
 
 mod group;
 mod journal;
@@ -11,6 +11,7 @@ mod log_file;
 mod manager;
 mod reader;
 mod sealed_keys;
+mod startup;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -29,6 +30,7 @@ pub use manager::{
     Commits, DataKeyManager, ManagedFile, Names, Untracked, data_path, is_unfinished,
 };
 pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
+pub use startup::{Started, Startup};
 pub use writer::DictionaryWriter;
 
 const KEY_DICT: &str = "key.dict";

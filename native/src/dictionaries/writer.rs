@@ -105,35 +105,8 @@ impl DictionaryWriter {
     /// [`Error::Locked`], which names the other writer; those of [`Dictionaries::read`]; [`Error::Data`] for a damaged log, too.
     pub fn open(directory: impl AsRef<Path>, master_key: &MasterKey) -> Result<Self, Error> {
         let directory = directory.as_ref();
-        let layout = Layout::new(directory);
         let read = || Dictionaries::read(directory, master_key, Reading::AfterCrash);
-        // A directory without a lock file gets one only if the master key is right and nothing is damaged.
-        let mut lock = match Lock::existing(&layout.lock)? {
-            Some(lock) => lock,
-            None => {
-                read()?.files()?;
-                Lock::create(&layout.lock)?
-            }
-        };
-        let pinned_keys = Pinned::open(&layout.key_dict, Access::Read);
-        let pinned_files = Pinned::open(&layout.file_dict, Access::Append);
-        let dictionaries = read()?;
-        dictionaries.files()?;
-        let (pinned_keys, pinned_files) = (pinned_keys?, pinned_files?);
-        lock.sign()?;
-        // A writer that crashed may have left what we have just read in the page cache only; files that build on it must not outlive it.
-        fsops::sync(&pinned_keys.file, &layout.key_dict)?;
-        fsops::sync(&pinned_files.file, &layout.file_dict)?;
-        fsops::sync_parent(&layout.file_dict)?;
-        let (keys, recovered) = dictionaries.into_parts();
-        let journal = Journal::open(&layout.file_dict, pinned_files, recovered)?;
-        layout.remove_leftovers()?;
-        Ok(Self {
-            sealed_keys: SealedKeys::open(&layout.key_dict, pinned_keys, keys, master_key),
-            layout,
-            journal,
-            lock,
-        })
+        Proven::read(directory, read)?.open(master_key, None)
     }
 
     /// Compacts the log by itself once more than `removes` entries have been removed since the last time; 1,000,000 unless set.
@@ -285,6 +258,72 @@ impl DictionaryWriter {
     /// [`Error::Io`]; [`Error::Suspended`].
     pub fn convert(&mut self, version: Version) -> Result<(), Error> {
         self.journal.rewrite(version)
+    }
+}
+
+/// Dictionaries that a master key has opened and in which nothing is damaged, under the lock, before anything is written.
+#[derive(Debug)]
+pub(super) struct Proven {
+    layout: Layout,
+    lock: Lock,
+    pinned_keys: Pinned,
+    pinned_files: Pinned,
+    dictionaries: Dictionaries,
+}
+
+impl Proven {
+    /// `read` is called twice in a directory without a lock file, which gets one only if the first time succeeds.
+    pub(super) fn read(
+        directory: &Path,
+        mut read: impl FnMut() -> Result<Dictionaries, Error>,
+    ) -> Result<Self, Error> {
+        let layout = Layout::new(directory);
+        let lock = match Lock::existing(&layout.lock)? {
+            Some(lock) => lock,
+            None => {
+                read()?.files()?;
+                Lock::create(&layout.lock)?
+            }
+        };
+        let pinned_keys = Pinned::open(&layout.key_dict, Access::Read);
+        let pinned_files = Pinned::open(&layout.file_dict, Access::Append);
+        let dictionaries = read()?;
+        dictionaries.files()?;
+        Ok(Self {
+            layout,
+            lock,
+            pinned_keys: pinned_keys?,
+            pinned_files: pinned_files?,
+            dictionaries,
+        })
+    }
+
+    /// Goes on to a writer. `master_key` is the one that has opened the key dictionary; with another one in `seal_under`, that comes first.
+    pub(super) fn open(
+        mut self,
+        master_key: &MasterKey,
+        seal_under: Option<&MasterKey>,
+    ) -> Result<DictionaryWriter, Error> {
+        let layout = self.layout;
+        self.lock.sign()?;
+        // A writer that crashed may have left what we have just read in the page cache only; files that build on it must not outlive it.
+        fsops::sync(&self.pinned_keys.file, &layout.key_dict)?;
+        fsops::sync(&self.pinned_files.file, &layout.file_dict)?;
+        fsops::sync_parent(&layout.file_dict)?;
+        let (keys, recovered) = self.dictionaries.into_parts();
+        let mut sealed_keys =
+            SealedKeys::open(&layout.key_dict, self.pinned_keys, keys, master_key);
+        if let Some(master_key) = seal_under {
+            sealed_keys.rotate_master_key(master_key)?;
+        }
+        let journal = Journal::open(&layout.file_dict, self.pinned_files, recovered)?;
+        layout.remove_leftovers()?;
+        Ok(DictionaryWriter {
+            sealed_keys,
+            layout,
+            journal,
+            lock: self.lock,
+        })
     }
 }
 

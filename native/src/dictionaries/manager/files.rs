@@ -19,7 +19,6 @@ use crate::provider::Native;
 
 /// What a manager does about files that have no entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Untracked {
     /// Refuses them: an entry that was lost must not turn ciphertext into data, or data into plaintext on the disk. The default.
     #[default]

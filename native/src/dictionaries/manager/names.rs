@@ -10,7 +10,6 @@ use crate::install;
 
 /// How entries are named. Both kinds are always found; this says which one new entries get.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Names {
     /// By the path from the dictionary directory, in its plainest spelling, so that the directory can be moved. The default.
     #[default]

@@ -1,0 +1,276 @@
+//! Starting on a directory as a storage engine does: its dictionaries are opened, or made, or not needed; a change of the master key since
+//! the last start is carried out; and the data key is replaced if it is due.
+//!
+//! Nothing is written before a master key has opened the key dictionary and nothing in either dictionary has turned out to be damaged.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::path::PathBuf;
+
+use stillkey_core::{MasterKey, Method, Reading, RotationPolicy, RotationReason, Version};
+
+use super::KEY_DICT;
+use super::reader::Dictionaries;
+use super::writer::{DictionaryWriter, Proven, check_protection};
+use crate::error::{Error, ErrorKind};
+
+/// What a start needs to know.
+///
+/// To change the master key, give the new one and, as the previous one, the old one: the first start seals the data keys under the new one,
+/// later starts don't load the old one any more. That works between all kinds of master keys.
+///
+/// ```
+/// use stillkey::core::{MasterKey, Method, RawMasterKey, RotationPolicy};
+/// use stillkey::{DataKeyManager, Startup, SysRng, clock::unix_now};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let old = MasterKey::Raw(RawMasterKey::random(&mut SysRng)?);
+/// let policy = RotationPolicy::default();
+/// let first = Startup::new(directory, policy.clone(), old.clone()).start(unix_now())?;
+/// assert!(first.is_some_and(|started| started.created));
+///
+/// let new = MasterKey::Raw(RawMasterKey::random(&mut SysRng)?);
+/// let started = Startup::new(directory, policy, new)
+///     .with_previous_master_key(|| Ok(old.clone()))
+///     .start(unix_now())?
+///     .expect("the policy's method encrypts");
+/// assert!(started.fell_back);
+/// let manager = DataKeyManager::new(started.writer)?;
+/// # Ok(()) }
+/// ```
+pub struct Startup<'a> {
+    directory: PathBuf,
+    policy: RotationPolicy,
+    master_key: MasterKey,
+    previous: Option<Previous<'a>>,
+    version: Option<Version>,
+    rewrite_threshold: Option<u64>,
+}
+
+/// Dictionaries that are open, and what was done to get there.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Started {
+    /// The directory's writer; [`DataKeyManager`](super::DataKeyManager) is made from it.
+    pub writer: DictionaryWriter,
+    /// Whether this was the first start, so that the dictionaries have just been made.
+    pub created: bool,
+    /// Whether the previous master key was needed. The current one does from now on.
+    pub fell_back: bool,
+    /// Why the data key was replaced, if it was.
+    pub rotated: Option<RotationReason>,
+}
+
+impl<'a> Startup<'a> {
+    /// A start on `directory`, whose new files use `policy.method`, under `master_key`.
+    pub fn new(
+        directory: impl Into<PathBuf>,
+        policy: RotationPolicy,
+        master_key: MasterKey,
+    ) -> Self {
+        Self {
+            directory: directory.into(),
+            policy,
+            master_key,
+            previous: None,
+            version: None,
+            rewrite_threshold: None,
+        }
+    }
+
+    /// The master key to fall back to. `load` is called only if the current one turns out to be another than the one in use, and then once.
+    #[must_use]
+    pub fn with_previous_master_key(
+        mut self,
+        load: impl Fn() -> Result<MasterKey, Error> + 'a,
+    ) -> Self {
+        self.previous = Some(Previous {
+            load: Box::new(load),
+            key: OnceCell::new(),
+        });
+        self
+    }
+
+    /// The form that `file.dict` is to have. Without this, it stays as it is, and is [`Version::V2`] when it is made.
+    #[must_use]
+    pub fn with_version(mut self, version: Version) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// As [`DictionaryWriter::with_rewrite_threshold`].
+    #[must_use]
+    pub fn with_rewrite_threshold(mut self, removes: u64) -> Self {
+        self.rewrite_threshold = Some(removes);
+        self
+    }
+
+    /// Starts. `None`: the method is plaintext and there are no dictionaries, so that none are needed, and nothing was written.
+    ///
+    /// Only a master key that doesn't fit leads to the previous one: the wrong key, another kind of master key, another vendor of a key
+    /// service. A key service that can't be reached doesn't, nor does damage. What the previous one has opened is sealed under the current one
+    /// before anything else is written; if the previous one was plaintext, the data key is then replaced at once, whatever its age.
+    ///
+    /// `now`: seconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// - [`Error::Usage`] when the method encrypts and the master key is plaintext.
+    /// - [`Error::BothMasterKeys`] when neither master key fits, or when the previous one was needed and couldn't be had.
+    /// - [`Error::Core`] when a key service can't be reached.
+    /// - Those of [`DictionaryWriter::open`], of [`DictionaryWriter::create`] on a first start, of [`DictionaryWriter::rotate_master_key`] and
+    ///   [`DictionaryWriter::rotate_data_key`].
+    pub fn start(self, now: u64) -> Result<Option<Started>, Error> {
+        check_protection(self.policy.method, &self.master_key)?;
+        let opened = match self.open() {
+            Err(Error::NoDictionaries { .. }) => {
+                if self.policy.method == Method::Plaintext {
+                    return Ok(None);
+                }
+                self.create(now)?
+            }
+            opened => opened?,
+        };
+        self.finish(opened, now).map(Some)
+    }
+
+    fn open(&self) -> Result<Started, Error> {
+        // Which of the two has opened the dictionaries that were read last.
+        let mut fallback = None;
+        let proven = Proven::read(&self.directory, || {
+            let (dictionaries, opened_by) = self.read()?;
+            fallback = opened_by;
+            Ok(dictionaries)
+        })?;
+        let writer = match fallback {
+            None => proven.open(&self.master_key, None)?,
+            Some(previous) => proven.open(previous, Some(&self.master_key))?,
+        };
+        Ok(Started {
+            writer,
+            created: false,
+            fell_back: fallback.is_some(),
+            rotated: None,
+        })
+    }
+
+    /// The dictionaries, with the previous master key if that was needed.
+    fn read(&self) -> Result<(Dictionaries, Option<&MasterKey>), Error> {
+        let read =
+            |master_key| Dictionaries::read(&self.directory, master_key, Reading::AfterCrash);
+        let wrong = match read(&self.master_key) {
+            Err(error) if error.kind() == ErrorKind::WrongKey => error,
+            done => return Ok((done?, None)),
+        };
+        let Some(previous) = &self.previous else {
+            return Err(wrong);
+        };
+        let both = |previous: String, kind| Error::BothMasterKeys {
+            path: self.directory.join(KEY_DICT),
+            current: format!("({}): {}", name(&self.master_key), cause(&wrong)),
+            previous,
+            kind,
+        };
+        let previous = previous
+            .key()
+            .map_err(|error| both(format!("(not loaded): {error}"), error.kind()))?;
+        match read(previous) {
+            // A service that can't be reached isn't the whole story here: the current master key was wrong.
+            Err(error) if matches!(error.kind(), ErrorKind::WrongKey | ErrorKind::KeySource) => {
+                let why = format!("({}): {}", name(previous), cause(&error));
+                Err(both(why, error.kind()))
+            }
+            done => Ok((done?, Some(previous))),
+        }
+    }
+
+    fn create(&self, now: u64) -> Result<Started, Error> {
+        let (method, master_key) = (self.policy.method, &self.master_key);
+        Ok(Started {
+            writer: DictionaryWriter::create(&self.directory, master_key, method, now)?,
+            created: true,
+            fell_back: false,
+            rotated: None,
+        })
+    }
+
+    fn finish(&self, mut started: Started, now: u64) -> Result<Started, Error> {
+        if let Some(removes) = self.rewrite_threshold {
+            started.writer = started.writer.with_rewrite_threshold(removes);
+        }
+        let Started {
+            writer,
+            fell_back,
+            rotated,
+            ..
+        } = &mut started;
+        if let Some(version) = self.version
+            && version != writer.version()
+        {
+            writer.convert(version)?;
+        }
+        *rotated = writer.rotation_due(&self.policy, now)?;
+        // Whoever could write here could have put keys of their own into an unsealed key.dict, and denied that they were ever exposed.
+        if rotated.is_none() && *fell_back && self.fallback_was_insecure() {
+            *rotated = Some(RotationReason::Exposed);
+        }
+        if rotated.is_some() {
+            writer.rotate_data_key(self.policy.method, now)?;
+        }
+        Ok(started)
+    }
+
+    fn fallback_was_insecure(&self) -> bool {
+        let previous = self
+            .previous
+            .as_ref()
+            .and_then(|previous| previous.key.get());
+        previous.is_some_and(|previous| !previous.is_secure()) && self.master_key.is_secure()
+    }
+}
+
+impl fmt::Debug for Startup<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Startup")
+            .field("directory", &self.directory)
+            .field("policy", &self.policy)
+            .field("master_key", &self.master_key)
+            .field("previous", &self.previous.is_some())
+            .field("version", &self.version)
+            .field("rewrite_threshold", &self.rewrite_threshold)
+            .finish()
+    }
+}
+
+/// A master key that is loaded when it is needed.
+struct Previous<'a> {
+    load: Box<dyn Fn() -> Result<MasterKey, Error> + 'a>,
+    key: OnceCell<MasterKey>,
+}
+
+impl Previous<'_> {
+    fn key(&self) -> Result<&MasterKey, Error> {
+        if let Some(key) = self.key.get() {
+            return Ok(key);
+        }
+        let key = (self.load)()?;
+        Ok(self.key.get_or_init(|| key))
+    }
+}
+
+/// What tells this master key from another one in a message.
+fn name(master_key: &MasterKey) -> String {
+    match master_key {
+        MasterKey::Raw(key) => format!("32-byte key {}", key.reference()),
+        MasterKey::Service(service) => format!("key service {}", service.vendor()),
+        other => other.kind().to_owned(),
+    }
+}
+
+/// The error without the path, which stands before both.
+fn cause(error: &Error) -> String {
+    match error {
+        Error::Data { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}
