@@ -8,7 +8,9 @@ use stillkey_core::{Cipher, CipherProvider};
 
 use crate::ctr::{LIMIT, Start, kept_open_by, ours_by};
 use crate::peers::{AWS_LC, LIBGCRYPT, OPENSSL, PEERS, Peer, RUSTCRYPTO};
-use crate::task::{COPIED, IN_PLACE, ONE_THREAD, SEALED, TWO_THREADS, Task, Times};
+use crate::task::{
+    COPIED, IN_PLACE, LOG_ENCRYPTED, LOG_IN_PLAINTEXT, ONE_THREAD, SEALED, TWO_THREADS, Task, Times,
+};
 use crate::text::size;
 
 /// One claim.
@@ -306,6 +308,27 @@ pub fn bars() -> Vec<Bar> {
         Speed(0.9),
         None,
     );
+    let logs = [(Aes256, AES, 0.95, 0.98), (Sm4, GFNI_512, 0.90, 0.95)];
+    for (cipher, needs, bar, goal) in logs {
+        let name = cipher.method().name();
+        for len in [4 * KI, 64 * KI] {
+            let what = format!(
+                "raft-engine, {name}, appending {} ÷ in plaintext",
+                size(len)
+            );
+            let (ours, plaintext) = (Ours::Named(LOG_ENCRYPTED), Named(LOG_IN_PLAINTEXT));
+            let task = Task::Append { cipher, len };
+            claim(
+                needs,
+                what,
+                task,
+                ours,
+                plaintext,
+                Speed(bar),
+                Some(Speed(goal)),
+            );
+        }
+    }
     bars
 }
 

@@ -1,0 +1,130 @@
+//! The log engine of TiKV, appending to files that are encrypted or not.
+
+use std::fs;
+use std::sync::Arc;
+
+use stillkey_core::Cipher;
+use stillkey_raft_engine::raft_engine::env::{DefaultFileSystem, FileSystem};
+use stillkey_raft_engine::raft_engine::{Config, Engine, LogBatch, ReadableSize};
+use stillkey_raft_engine::{EncryptedFileSystem, Raft, entry, testing};
+use tempfile::TempDir;
+
+use crate::measure::Contender;
+use crate::task::{LOG_ENCRYPTED, LOG_IN_PLAINTEXT};
+
+const REGION: u64 = 1;
+/// So many entries stay; files of older ones are recycled.
+const KEPT: u64 = 16;
+/// Recycled files stay in the page cache, and the disk has next to nothing to do.
+const FILE_SIZE: ReadableSize = ReadableSize::mb(16);
+
+/// An engine that appends entries, and forgets those that are old.
+pub struct Log<F: FileSystem> {
+    engine: Engine<F>,
+    batch: LogBatch,
+    content: Vec<u8>,
+    last: u64,
+    written: u64,
+    directory: TempDir,
+}
+
+impl Log<DefaultFileSystem> {
+    /// Without encryption. `len`: bytes per entry.
+    pub fn in_plaintext(len: usize) -> Self {
+        Self::new(len, |_| DefaultFileSystem)
+    }
+}
+
+impl Log<EncryptedFileSystem> {
+    /// With this cipher. `len`: bytes per entry.
+    pub fn encrypted(cipher: Cipher, len: usize) -> Self {
+        Self::new(len, |directory| {
+            let keys = directory.path().join("keys");
+            let manager = testing::manager(&keys, cipher.method()).expect("a new dictionary");
+            EncryptedFileSystem::new(Arc::new(manager))
+        })
+    }
+}
+
+impl<F: FileSystem> Log<F> {
+    fn new(len: usize, files: impl FnOnce(&TempDir) -> F) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = Config {
+            dir: directory.path().join("log").display().to_string(),
+            target_file_size: FILE_SIZE,
+            purge_threshold: ReadableSize(FILE_SIZE.0 * 2),
+            ..Config::default()
+        };
+        let files = Arc::new(files(&directory));
+        let engine = Engine::open_with_file_system(config, files).expect("a new log");
+        // Nothing that the engine's compression could shorten: every byte is encrypted.
+        let content = random_bytes(len);
+        Self {
+            engine,
+            batch: LogBatch::default(),
+            content,
+            last: 0,
+            written: 0,
+            directory,
+        }
+    }
+
+    /// Appends one entry, synced or not.
+    pub fn append(&mut self, sync: bool) {
+        self.last += 1;
+        let entry = entry(self.last, self.content.clone());
+        let added = self.batch.add_entries::<Raft>(REGION, &[entry]);
+        added.expect("a short batch");
+        let written = self.engine.write(&mut self.batch, sync);
+        self.written += written.expect("space on the disk") as u64;
+        if self.written > FILE_SIZE.0 {
+            self.written = 0;
+            self.engine
+                .compact_to(REGION, self.last.saturating_sub(KEPT));
+            self.engine
+                .purge_expired_files()
+                .expect("a disk that works");
+        }
+    }
+
+    /// Appends one entry, reads it back, and says whether it can be read on the disk.
+    fn shows_what_it_writes(&mut self) -> bool {
+        self.append(true);
+        let entry = self.engine.get_entry::<Raft>(REGION, self.last);
+        let entry = entry.expect("a readable log").expect("the last entry");
+        assert_eq!(entry.get_string_value(), self.content);
+        let mut files = fs::read_dir(self.directory.path().join("log")).expect("the log");
+        files.any(|file| {
+            let bytes = fs::read(file.expect("a file").path()).expect("a readable file");
+            bytes.windows(16).any(|bytes| bytes == &self.content[..16])
+        })
+    }
+}
+
+impl<F: FileSystem> std::fmt::Debug for Log<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+fn random_bytes(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    openssl::rand::rand_bytes(&mut bytes).expect("random bytes");
+    bytes
+}
+
+/// Each appends one entry of `len` bytes. Nothing is synced but whole files, as a disk's time would hide what the processor does.
+pub(crate) fn contenders(cipher: Cipher, len: usize) -> Vec<Contender> {
+    let (mut plain, mut encrypted) = (Log::in_plaintext(len), Log::encrypted(cipher, len));
+    assert!(
+        plain.shows_what_it_writes(),
+        "the search finds what is there"
+    );
+    assert!(!encrypted.shows_what_it_writes(), "plaintext on the disk");
+    vec![
+        Contender::new(LOG_IN_PLAINTEXT, move |_| plain.append(false)),
+        Contender::new(LOG_ENCRYPTED, move |_| encrypted.append(false)),
+    ]
+}
