@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stillkey_core::Cipher;
 use stillkey_raft_engine::raft_engine::env::{DefaultFileSystem, FileSystem};
 use stillkey_raft_engine::raft_engine::{Config, Engine, LogBatch, ReadableSize};
-use stillkey_raft_engine::{EncryptedFileSystem, Raft, entry, testing};
+use stillkey_raft_engine::{EncryptedFileSystem, Entry, Raft, entry, testing};
 use tempfile::TempDir;
 
 use crate::measure::Contender;
@@ -22,8 +22,8 @@ const FILE_SIZE: ReadableSize = ReadableSize::mb(16);
 pub struct Log<F: FileSystem> {
     engine: Engine<F>,
     batch: LogBatch,
-    content: Vec<u8>,
-    last: u64,
+    /// The last one. Nothing that the engine's compression could shorten: every byte is encrypted.
+    entry: [Entry; 1],
     written: u64,
     directory: TempDir,
 }
@@ -57,13 +57,10 @@ impl<F: FileSystem> Log<F> {
         };
         let files = Arc::new(files(&directory));
         let engine = Engine::open_with_file_system(config, files).expect("a new log");
-        // Nothing that the engine's compression could shorten: every byte is encrypted.
-        let content = random_bytes(len);
         Self {
             engine,
             batch: LogBatch::default(),
-            content,
-            last: 0,
+            entry: [entry(0, random_bytes(len))],
             written: 0,
             directory,
         }
@@ -71,32 +68,37 @@ impl<F: FileSystem> Log<F> {
 
     /// Appends one entry, synced or not.
     pub fn append(&mut self, sync: bool) {
-        self.last += 1;
-        let entry = entry(self.last, self.content.clone());
-        let added = self.batch.add_entries::<Raft>(REGION, &[entry]);
+        let last = self.last() + 1;
+        let [entry] = &mut self.entry;
+        entry.set_positive_int_value(last);
+        let added = self.batch.add_entries::<Raft>(REGION, &self.entry);
         added.expect("a short batch");
         let written = self.engine.write(&mut self.batch, sync);
         self.written += written.expect("space on the disk") as u64;
         if self.written > FILE_SIZE.0 {
             self.written = 0;
-            self.engine
-                .compact_to(REGION, self.last.saturating_sub(KEPT));
+            self.engine.compact_to(REGION, last.saturating_sub(KEPT));
             self.engine
                 .purge_expired_files()
                 .expect("a disk that works");
         }
     }
 
+    fn last(&self) -> u64 {
+        self.entry[0].get_positive_int_value()
+    }
+
     /// Appends one entry, reads it back, and says whether it can be read on the disk.
     fn shows_what_it_writes(&mut self) -> bool {
         self.append(true);
-        let entry = self.engine.get_entry::<Raft>(REGION, self.last);
+        let entry = self.engine.get_entry::<Raft>(REGION, self.last());
         let entry = entry.expect("a readable log").expect("the last entry");
-        assert_eq!(entry.get_string_value(), self.content);
+        assert_eq!(entry, self.entry[0]);
+        let start = &entry.get_string_value()[..16];
         let mut files = fs::read_dir(self.directory.path().join("log")).expect("the log");
         files.any(|file| {
             let bytes = fs::read(file.expect("a file").path()).expect("a readable file");
-            bytes.windows(16).any(|bytes| bytes == &self.content[..16])
+            bytes.windows(16).any(|bytes| bytes == start)
         })
     }
 }
@@ -104,7 +106,7 @@ impl<F: FileSystem> Log<F> {
 impl<F: FileSystem> std::fmt::Debug for Log<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Log")
-            .field("last", &self.last)
+            .field("last", &self.last())
             .finish_non_exhaustive()
     }
 }

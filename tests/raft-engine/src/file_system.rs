@@ -25,7 +25,7 @@ use crate::file::{Cursor, LogFile};
 /// | reuse | the destination gets a *new* entry | the file, synced with its directory | the source's entry goes |
 /// | delete | the file, synced with its directory | its entry goes | |
 ///
-/// The engine itself syncs the directory of a file that it creates. A file without an entry is refused; TiKV takes such a file for plaintext.
+/// The directory of a file that is created is synced by the engine itself; but not for the first file of a log, encrypted or not. A file without an entry is refused; TiKV takes such a file for plaintext.
 ///
 /// # What is written twice in one place
 ///
@@ -37,8 +37,8 @@ use crate::file::{Cursor, LogFile};
 /// * **Truncated and appended to.** After a crash, the engine cuts a torn batch off and writes the next one in its place, under the same IV.
 ///   The same holds for a write that fails half-way, say on a full disk. The XOR of the torn batch and its successor can be learned by whoever has
 ///   an image of the disk from before and one from after, or finds the former blocks on it. TiKV accepts this, and so does this file
-///   system: to avoid it, all that the file holds would have to be encrypted anew. Who must not accept it lets the engine start a new file
-///   after every crash.
+///   system: to avoid it, all that the file holds would have to be encrypted anew, or the engine would have to begin a new file after a crash,
+///   for which it has no setting.
 /// * **Allocated ahead.** Zeros that the disk provides are no ciphertext: nothing has been encrypted there, and they read as noise. So in a file
 ///   that wasn't closed, what follows the last batch is noise, and the engine has to tolerate a corrupt tail: which is its default.
 /// * **The header** is written again when it was torn, with the same bytes, which tells nothing.
@@ -61,10 +61,7 @@ impl EncryptedFileSystem {
     /// The entry of the destination is there; moves the file.
     fn move_file(&self, source: &Path, destination: &Path) -> io::Result<()> {
         if let Err(error) = fs::rename(source, destination) {
-            // It stands for nothing, unless the file was there before. That it could not be renamed is what matters.
-            if !is_there(destination)? {
-                let _ = self.entries.remove(destination);
-            }
+            self.give_up_entry(destination);
             return Err(error);
         }
         sync_directory(destination)?;
@@ -72,6 +69,13 @@ impl EncryptedFileSystem {
             sync_directory(source)?;
         }
         self.entries.remove(source)
+    }
+
+    /// No file came to an entry that was made for it. Why not is what matters to the caller, so that the entry may stay is no error.
+    fn give_up_entry(&self, path: &Path) {
+        if is_there(path).is_ok_and(|there| !there) {
+            let _ = self.entries.remove(path);
+        }
     }
 }
 
@@ -86,7 +90,9 @@ impl FileSystem for EncryptedFileSystem {
         let key = self.entries.renew(path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
-        Ok(LogFile::new(options.open(path)?, &key))
+        let file = options.open(path);
+        let file = file.inspect_err(|_| self.give_up_entry(path))?;
+        Ok(LogFile::new(file, &key))
     }
 
     fn open<P: AsRef<Path>>(&self, path: P, permission: Permission) -> io::Result<LogFile> {

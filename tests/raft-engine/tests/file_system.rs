@@ -128,11 +128,12 @@ fn a_file_is_not_renamed_onto_another() {
 }
 
 #[test]
-fn a_file_that_cannot_be_moved_stays_readable_and_the_destination_gets_no_entry() {
+fn a_file_that_cannot_be_moved_stays_readable_and_no_entry_stays_for_what_did_not_come() {
     let place = Place::new();
     let (from, to) = (place.written("a"), place.path("missing/b"));
     place.files.rename(&from, &to).unwrap_err();
     place.files.reuse(&from, &to).unwrap_err();
+    place.files.create(&to).unwrap_err();
     assert_eq!(place.read(&from), TEXT);
     assert_eq!(place.entry(&to), None);
 }
