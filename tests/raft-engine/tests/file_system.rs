@@ -56,6 +56,13 @@ impl Place {
         bytes
     }
 
+    /// As on a full disk: the manager writes no more, since somebody else has written.
+    fn make_entries_fail(&self) {
+        let dictionary = self.path("keys/file.dict");
+        let dictionary = fs::OpenOptions::new().append(true).open(dictionary);
+        dictionary.unwrap().write_all(b"?").unwrap();
+    }
+
     fn entry(&self, path: &Path) -> Option<FileInfo> {
         let key = self.manager.file(path.to_str().unwrap()).ok()?;
         Some(key.info().clone())
@@ -136,6 +143,32 @@ fn a_file_that_cannot_be_moved_stays_readable_and_no_entry_stays_for_what_did_no
     place.files.create(&to).unwrap_err();
     assert_eq!(place.read(&from), TEXT);
     assert_eq!(place.entry(&to), None);
+}
+
+#[test]
+fn no_file_comes_to_a_name_before_its_entry_is_durable() {
+    let place = Place::new();
+    let (from, to) = (place.written("a"), place.path("b"));
+    place.make_entries_fail();
+    place.files.create(&to).unwrap_err();
+    place.files.rename(&from, &to).unwrap_err();
+    place.files.reuse(&from, &to).unwrap_err();
+    assert!(!fs::exists(&to).unwrap());
+    assert_eq!(place.read(&from), TEXT);
+}
+
+#[test]
+fn an_entry_goes_only_once_its_file_is_gone() {
+    let place = Place::new();
+    let (file, directory) = (place.written("a"), place.written("b"));
+    fs::remove_file(&directory).unwrap();
+    fs::create_dir(&directory).unwrap();
+    place.files.delete(&directory).unwrap_err();
+    assert!(place.entry(&directory).is_some());
+    place.make_entries_fail();
+    place.files.delete(&file).unwrap_err();
+    assert!(!fs::exists(&file).unwrap());
+    assert!(place.entry(&file).is_some());
 }
 
 #[test]
