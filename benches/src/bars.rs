@@ -313,11 +313,15 @@ pub fn bars() -> Vec<Bar> {
         let name = cipher.method().name();
         for len in [4 * KI, 64 * KI] {
             let what = format!(
-                "raft-engine, {name}, appending {} ÷ in plaintext",
+                "raft-engine, {name}, appending {}, synced ÷ in plaintext",
                 size(len)
             );
             let (ours, plaintext) = (Ours::Named(LOG_ENCRYPTED), Named(LOG_IN_PLAINTEXT));
-            let task = Task::Append { cipher, len };
+            let task = Task::Append {
+                cipher,
+                len,
+                synced: true,
+            };
             claim(
                 needs,
                 what,

@@ -65,10 +65,15 @@ fn tasks() -> Vec<(String, Task)> {
     ];
     tasks.extend(more.map(|(what, task)| (what.to_owned(), task)));
     for cipher in [Cipher::Aes256, Cipher::Sm4] {
-        for len in [4 << 10, 64 << 10] {
-            let name = cipher.method().name();
-            let what = format!("raft-engine, {name}, appending {}", size(len));
-            tasks.push((what, Task::Append { cipher, len }));
+        for (len, synced) in [(4 << 10, true), (64 << 10, true), (64 << 10, false)] {
+            let (name, how) = (cipher.method().name(), if synced { ", synced" } else { "" });
+            let what = format!("raft-engine, {name}, appending {}{how}", size(len));
+            let task = Task::Append {
+                cipher,
+                len,
+                synced,
+            };
+            tasks.push((what, task));
         }
     }
     tasks

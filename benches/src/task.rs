@@ -73,6 +73,8 @@ pub enum Task {
         cipher: Cipher,
         /// So many bytes.
         len: usize,
+        /// Whether each is made durable.
+        synced: bool,
     },
     /// The portable AES and RustCrypto's where there are no AES instructions: in a process of its own, see [`soft`].
     SoftAes {
@@ -141,7 +143,11 @@ impl Task {
             Self::Threads { cipher, .. } => threads(cipher)?,
             Self::BothCiphers { .. } => [Cipher::Aes256, Cipher::Sm4].map(whole).into(),
             Self::SealedBody { len } => sealed_body(len)?,
-            Self::Append { cipher, len } => append(cipher, len)?,
+            Self::Append {
+                cipher,
+                len,
+                synced,
+            } => append(cipher, len, synced)?,
             Self::SoftAes { .. } => return Err("measured in a process of its own".to_owned()),
         })
     }
@@ -232,12 +238,12 @@ fn sealed_body(_: usize) -> Result<Vec<Contender>, String> {
 }
 
 #[cfg(feature = "raft-engine")]
-fn append(cipher: Cipher, len: usize) -> Result<Vec<Contender>, String> {
-    Ok(crate::raft_log::contenders(cipher, len))
+fn append(cipher: Cipher, len: usize, synced: bool) -> Result<Vec<Contender>, String> {
+    Ok(crate::raft_log::contenders(cipher, len, synced))
 }
 
 #[cfg(not(feature = "raft-engine"))]
-fn append(_: Cipher, _: usize) -> Result<Vec<Contender>, String> {
+fn append(_: Cipher, _: usize, _: bool) -> Result<Vec<Contender>, String> {
     Err("built without feature raft-engine".to_owned())
 }
 
