@@ -6,7 +6,8 @@
 //!
 //! Every answer is compared with an oracle before it is timed. Peers are [`peers::all`]: RustCrypto, the system's OpenSSL, AWS-LC,
 //! and, where they are installed (`tests/setup peers`), libgcrypt and Intel's Multi-Buffer Crypto for IPsec. The features of this crate
-//! leave peers out; what a bar misses then is reported as not measured, never as passed.
+//! leave peers out; what a bar misses then is reported as not measured, never as passed. That goes for the log engine of TiKV, too, which
+//! feature `raft-engine` brings.
 
 #![allow(
     clippy::expect_used,
@@ -23,6 +24,8 @@ mod ffi;
 pub mod machine;
 pub mod measure;
 pub mod peers;
+#[cfg(feature = "raft-engine")]
+pub mod raft_log;
 #[cfg(feature = "aws-lc")]
 mod sealed;
 pub mod soft;

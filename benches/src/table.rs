@@ -12,7 +12,10 @@ use crate::ffi;
 use crate::machine::Machine;
 use crate::measure::Effort;
 use crate::peers::{OPENSSL, Peer};
-use crate::task::{Bench, COPIED, IN_PLACE, ONE_THREAD, SEALED, TWO_THREADS, Task, Times};
+use crate::task::{
+    Bench, COPIED, IN_PLACE, LOG_ENCRYPTED, LOG_IN_PLAINTEXT, ONE_THREAD, SEALED, TWO_THREADS,
+    Task, Times,
+};
 use crate::text::{ratio, size, speed};
 
 const LENGTHS: [usize; 7] = [64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 1 << 20, 16 << 20];
@@ -61,6 +64,19 @@ fn tasks() -> Vec<(String, Task)> {
         ),
     ];
     tasks.extend(more.map(|(what, task)| (what.to_owned(), task)));
+    let logs = [Cipher::Aes256, Cipher::Sm4].into_iter();
+    for cipher in logs.filter(|_| cfg!(feature = "raft-engine")) {
+        for (len, synced) in [(4 << 10, true), (64 << 10, true), (64 << 10, false)] {
+            let (name, how) = (cipher.method().name(), if synced { ", synced" } else { "" });
+            let what = format!("raft-engine, {name}, appending {}{how}", size(len));
+            let task = Task::Append {
+                cipher,
+                len,
+                synced,
+            };
+            tasks.push((what, task));
+        }
+    }
     tasks
 }
 
@@ -217,6 +233,9 @@ fn rows(task: Task, peers: &[Peer], times: &Times) -> Vec<Row> {
         Task::Copy { cipher, .. } => against(native.name(cipher), COPIED, IN_PLACE, times),
         Task::Threads { cipher, .. } => {
             against(native.name(cipher), TWO_THREADS, ONE_THREAD, times)
+        }
+        Task::Append { cipher, .. } => {
+            against(native.name(cipher), LOG_ENCRYPTED, LOG_IN_PLAINTEXT, times)
         }
         Task::SealedBody { .. } => row("-", SEALED).into_iter().collect(),
         Task::BothCiphers { .. } | Task::SoftAes { .. } => Vec::new(),

@@ -67,6 +67,15 @@ pub enum Task {
         /// So many bytes.
         len: usize,
     },
+    /// An entry of a log that TiKV's engine writes, encrypted and in plaintext.
+    Append {
+        /// With this cipher.
+        cipher: Cipher,
+        /// So many bytes.
+        len: usize,
+        /// Whether each is made durable.
+        synced: bool,
+    },
     /// The portable AES and RustCrypto's where there are no AES instructions: in a process of its own, see [`soft`].
     SoftAes {
         /// With this cipher.
@@ -86,6 +95,10 @@ pub const ONE_THREAD: &str = "one thread";
 pub const TWO_THREADS: &str = "two threads";
 /// Ours of [`Task::SealedBody`].
 pub const SEALED: &str = "stillkey sealed";
+/// Of [`Task::Append`]: what the other is measured by.
+pub const LOG_IN_PLAINTEXT: &str = "log in plaintext";
+/// Ours of [`Task::Append`].
+pub const LOG_ENCRYPTED: &str = "log encrypted";
 
 const KEY: [u8; 32] = [7; 32];
 const IV: Iv = Iv::new([0x11; 16]);
@@ -100,6 +113,7 @@ impl Task {
             | Self::Threads { len, .. }
             | Self::BothCiphers { len }
             | Self::SealedBody { len }
+            | Self::Append { len, .. }
             | Self::SoftAes { len, .. } => len,
             Self::Seek { .. } => 64,
             Self::Rekey { .. } => 4096,
@@ -129,6 +143,11 @@ impl Task {
             Self::Threads { cipher, .. } => threads(cipher)?,
             Self::BothCiphers { .. } => [Cipher::Aes256, Cipher::Sm4].map(whole).into(),
             Self::SealedBody { len } => sealed_body(len)?,
+            Self::Append {
+                cipher,
+                len,
+                synced,
+            } => append(cipher, len, synced)?,
             Self::SoftAes { .. } => return Err("measured in a process of its own".to_owned()),
         })
     }
@@ -218,6 +237,16 @@ fn sealed_body(_: usize) -> Result<Vec<Contender>, String> {
     Err("built without feature aws-lc".to_owned())
 }
 
+#[cfg(feature = "raft-engine")]
+fn append(cipher: Cipher, len: usize, synced: bool) -> Result<Vec<Contender>, String> {
+    Ok(crate::raft_log::contenders(cipher, len, synced))
+}
+
+#[cfg(not(feature = "raft-engine"))]
+fn append(_: Cipher, _: usize, _: bool) -> Result<Vec<Contender>, String> {
+    Err("built without feature raft-engine".to_owned())
+}
+
 /// The times of one task, in nanoseconds per operation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Times(pub Vec<(String, f64)>);
@@ -279,8 +308,8 @@ impl Bench {
         }
         let data = &mut self.pages.bytes()[..task.bytes()];
         let effort = match task {
-            // Threads have to be started for every slice.
-            Task::Threads { .. } => effort.longer(),
+            // Threads have to be started for every slice; a log has to fill some files.
+            Task::Threads { .. } | Task::Append { .. } => effort.longer(),
             _ => effort,
         };
         let times = interleaved(&mut contenders, data, effort);

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+
+use super::sync::{Mutex, MutexGuard, PoisonError, Thread, thread};
 
 /// Requests `R` of many threads, worked off in batches, each with an outcome `O`. In every batch, requests stand in the order they came.
 pub(super) struct Group<R, O> {
@@ -127,84 +127,5 @@ impl<R, O> fmt::Debug for Group<R, O> {
             .field("waiting", &state.waiting.len())
             .field("busy", &state.busy)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::mpsc::channel;
-    use std::thread;
-
-    use super::*;
-
-    impl<R, O> Group<R, O> {
-        fn waiting(&self) -> usize {
-            self.lock().waiting.len()
-        }
-    }
-
-    #[test]
-    fn what_comes_while_one_is_at_work_is_done_at_once_and_each_gets_its_own_outcome() {
-        let group = Group::new();
-        let (begun, wait_begun) = channel();
-        let (go_on, wait_go_on) = channel();
-        let batches = Mutex::new(Vec::new());
-        let work = |batch: Vec<u32>| {
-            let outcomes = batch.iter().map(|request| request * 10).collect();
-            batches.lock().unwrap().push(batch.len());
-            outcomes
-        };
-        thread::scope(|scope| {
-            let (in_first, do_work) = (&group, &work);
-            let first = scope.spawn(move || {
-                in_first.submit(0, |batch| {
-                    begun.send(()).unwrap();
-                    wait_go_on.recv().unwrap();
-                    do_work(batch)
-                })
-            });
-            wait_begun.recv().unwrap();
-            let rest: Vec<_> = (1..=15)
-                .map(|request| {
-                    let (group, work) = (&group, &work);
-                    scope.spawn(move || (request, group.submit(request, work)))
-                })
-                .collect();
-            while group.waiting() < 15 {
-                thread::yield_now();
-            }
-            go_on.send(()).unwrap();
-            assert_eq!(first.join().unwrap(), Some(0));
-            for thread in rest {
-                let (request, outcome) = thread.join().unwrap();
-                assert_eq!(outcome, Some(request * 10));
-            }
-        });
-        assert_eq!(*batches.lock().unwrap(), [1, 15]);
-    }
-
-    #[test]
-    fn nobody_waits_forever_for_a_thread_that_panicked() {
-        let group = Group::<u32, u32>::new();
-        let (begun, wait_begun) = channel();
-        thread::scope(|scope| {
-            let panics = scope.spawn(|| {
-                let submitted = AssertUnwindSafe(|| {
-                    group.submit(0, |_| {
-                        begun.send(()).unwrap();
-                        while group.waiting() < 1 {
-                            thread::yield_now();
-                        }
-                        panic!("at work")
-                    })
-                });
-                catch_unwind(submitted).is_err()
-            });
-            wait_begun.recv().unwrap();
-            assert_eq!(group.submit(1, |batch| batch), None);
-            assert!(panics.join().unwrap());
-        });
-        assert_eq!(group.submit(2, |batch| batch), None);
     }
 }

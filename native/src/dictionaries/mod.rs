@@ -16,6 +16,12 @@ mod startup;
 mod tests;
 mod writer;
 
+/// What [`group`] takes from the standard library, gathered so that a test can put other threads and locks in their place.
+mod sync {
+    pub(super) use std::sync::{Mutex, MutexGuard, PoisonError};
+    pub(super) use std::thread::{self, Thread};
+}
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Dictionaries as their users see them, on an intact disk; `failures` is about the other kind.
 
 mod failures;
+mod group;
 mod startup;
 
 use std::fs;
