@@ -184,14 +184,12 @@ pub(crate) fn create_new(path: &Path) -> Result<File, Error> {
 pub(crate) fn append(mut file: &File, bytes: &[u8], path: &Path) -> Result<(), Error> {
     #[cfg(test)]
     disk::appended(file, bytes);
-    let written = step(Op::Append, || {
-        loop {
-            match file.write(limit(bytes)) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
-            }
+    let written = loop {
+        match step(Op::Append, || file.write(limit(bytes))) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => break result,
         }
-    });
+    };
     match written.map_err(Error::io(path, "append"))? {
         written if written == bytes.len() => Ok(()),
         written => {
@@ -485,7 +483,9 @@ pub(crate) mod fault {
 
     thread_local! {
         static PLAN: RefCell<Vec<(Op, usize)>> = const { RefCell::new(Vec::new()) };
-        static SHORT: Cell<Option<usize>> = const { Cell::new(None) };
+        static SHORT: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
+        static REFUSED: Cell<Option<(usize, i32)>> = const { Cell::new(None) };
+        static REACHED: Cell<bool> = const { Cell::new(false) };
         static COUNT: Cell<usize> = const { Cell::new(0) };
         static FAIL_AT: Cell<Option<usize>> = const { Cell::new(None) };
         static PRETENDED: Cell<bool> = const { Cell::new(false) };
@@ -512,7 +512,17 @@ pub(crate) mod fault {
 
     /// The next append writes only `len` bytes.
     pub(crate) fn shorten_next_append(len: usize) {
-        SHORT.set(Some(len));
+        shorten_nth_append(0, len);
+    }
+
+    /// The `n`-th next append, counted from 0, writes at most `len` bytes.
+    pub(crate) fn shorten_nth_append(n: usize, len: usize) {
+        SHORT.set(Some((n, len)));
+    }
+
+    /// The `n`-th next operation, counted from 0, and only that, fails with this error of the system.
+    pub(crate) fn refuse_nth(n: usize, errno: i32) {
+        REFUSED.set(Some((n, errno)));
     }
 
     /// From the `n`-th operation on, counted from 0, every operation fails, until [`heal`].
@@ -521,16 +531,26 @@ pub(crate) mod fault {
         FAIL_AT.set(Some(n));
     }
 
-    /// Nothing fails any more. Returns whether [`fail_from`] was reached.
+    /// Nothing fails any more. Returns whether anything that was planned for the `n`-th operation came to be.
     pub(crate) fn heal() -> bool {
         PLAN.with_borrow_mut(Vec::clear);
         SHORT.set(None);
-        FAIL_AT.take().is_some_and(|n| COUNT.get() > n)
+        REFUSED.set(None);
+        let reached = REACHED.replace(false);
+        FAIL_AT.take().is_some_and(|n| COUNT.get() > n) || reached
     }
 
     pub(super) fn limit(bytes: &[u8]) -> &[u8] {
-        let len = SHORT.take().unwrap_or(bytes.len());
-        &bytes[..len]
+        match SHORT.take() {
+            Some((0, len)) => {
+                REACHED.set(true);
+                &bytes[..len.min(bytes.len())]
+            }
+            later => {
+                SHORT.set(later.map(|(n, len)| (n - 1, len)));
+                bytes
+            }
+        }
     }
 
     pub(super) fn step<T>(op: Op, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -546,6 +566,13 @@ pub(crate) mod fault {
             }
             hit.map(|at| plan.remove(at)).is_some()
         });
+        match REFUSED.take() {
+            Some((0, errno)) => {
+                REACHED.set(true);
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            later => REFUSED.set(later.map(|(n, errno)| (n - 1, errno))),
+        }
         if planned || FAIL_AT.get().is_some_and(|n| count >= n) {
             return Err(io::Error::other(format!("injected failure of {op:?}")));
         }

@@ -89,11 +89,12 @@ mod testing;
 #[cfg(feature = "config")]
 pub use config::{
     AwsAccessKey, AzureConfig, AzureCredential, ConfigWarning, ConfiguredMasterKey,
-    KeyServiceConfig, KeyServiceVendor, TikvConfig,
+    KeyServiceConfig, KeyServiceVendor, TikvConfig, parse_duration,
 };
 pub use dictionaries::{
-    Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey, ManagedFile, Names, Started,
-    Startup, Untracked, data_path, is_unfinished, read_file_dictionary, read_key_dictionary,
+    BackgroundRotation, Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey,
+    ManagedFile, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, Started, Startup,
+    Untracked, data_path, is_unfinished, read_file_dictionary, read_key_dictionary,
     read_key_envelope,
 };
 pub use error::{Error, ErrorKind};

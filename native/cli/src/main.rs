@@ -28,6 +28,7 @@ mod keygen;
 mod keys;
 mod object;
 mod range;
+mod rekey;
 mod rotate;
 mod store;
 mod text;
@@ -63,6 +64,7 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Rotate(rotate::Args),
+    Rekey(rekey::Args),
     Config(config::Args),
     Demo(demo::Args),
     Completions(generate::CompletionsArgs),
@@ -114,6 +116,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => args.run(&ui),
         Command::Verify(args) => args.run(&ui),
         Command::Rotate(args) => args.run(&ui),
+        Command::Rekey(args) => args.run(&ui),
         Command::Config(args) => args.run(&ui),
         Command::Demo(args) => args.run(&ui),
         Command::Completions(args) => args.run(&mut Cli::command()),

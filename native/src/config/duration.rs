@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::error::Error;
+
 /// The units with their length in seconds, longest first. A name that begins with another one stands before it where that matters.
 const UNITS: [(&str, f64); 7] = [
     ("d", 86_400.0),
@@ -14,6 +16,23 @@ const UNITS: [(&str, f64); 7] = [
     ("us", 1e-6),
     ("ns", 1e-9),
 ];
+
+/// Reads a duration as TiKV's configuration spells it: `7d`, `1h30m`.
+///
+/// # Errors
+/// [`Error::Usage`] for anything else, and for nothing at all.
+///
+/// ```
+/// use std::time::Duration;
+/// assert_eq!(stillkey::parse_duration("1h30m")?, Duration::from_secs(5400));
+/// # Ok::<(), stillkey::Error>(())
+/// ```
+pub fn parse_duration(text: &str) -> Result<Duration, Error> {
+    match parse(text) {
+        Some(duration) if !text.trim().is_empty() => Ok(duration),
+        _ => Err(Error::Usage(format!("expected {FORM}"))),
+    }
+}
 
 /// What a duration looks like, for messages.
 pub(super) const FORM: &str =

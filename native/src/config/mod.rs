@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::fsops;
 use crate::master::MasterKeySource;
 
+pub use duration::parse_duration;
 pub use master_key::{
     AwsAccessKey, AzureConfig, AzureCredential, ConfiguredMasterKey, KeyServiceConfig,
     KeyServiceVendor,

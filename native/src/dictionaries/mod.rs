@@ -26,14 +26,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stillkey_core::{
-    CipherProvider, CtrStream, DataKey, FileDictionary, FileInfo, Iv, KeyDictionary, Method,
+    CipherProvider, CtrStream, DataKey, FileDictionary, FileInfo, Iv, KeyDictionary, KeyEntry,
+    Method,
 };
 
 use crate::SysRng;
 use crate::error::Error;
 
 pub use manager::{
-    Commits, DataKeyManager, ManagedFile, Names, Untracked, data_path, is_unfinished,
+    BackgroundRotation, Commits, DataKeyManager, ManagedFile, Mismatches, Names, RekeyProgress,
+    RekeyReport, RekeySelection, Untracked, data_path, is_unfinished,
 };
 pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
 pub use startup::{Started, Startup};
@@ -84,15 +86,20 @@ impl Layout {
         })
     }
 
-    /// A new file's entry: a random IV under the current data key.
-    fn new_info(&self, keys: &KeyDictionary) -> Result<FileInfo, Error> {
+    /// The data key for new files.
+    fn current<'k>(&self, keys: &'k KeyDictionary) -> Result<(u64, &'k KeyEntry), Error> {
         let current = keys.current().map_err(Error::data(&self.key_dict))?;
-        let Some((id, entry)) = current else {
-            return Err(Error::Usage(format!(
+        current.ok_or_else(|| {
+            Error::Usage(format!(
                 "{}: no data key yet; rotate the data key to make one",
                 self.key_dict.display()
-            )));
-        };
+            ))
+        })
+    }
+
+    /// A new file's entry: a random IV under the current data key.
+    fn new_info(&self, keys: &KeyDictionary) -> Result<FileInfo, Error> {
+        let (id, entry) = self.current(keys)?;
         let method = entry.method.known().map_err(Error::data(&self.key_dict))?;
         Ok(match method {
             Method::Plaintext => FileInfo::plaintext(id),

@@ -5,8 +5,11 @@ mod files;
 mod key_ring;
 mod keys;
 mod names;
+mod reconcile;
 mod recovery;
+mod rekey;
 mod replacement;
+mod rotation;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +34,10 @@ use replacement::Replacing;
 
 pub use files::{ManagedFile, Untracked};
 pub use names::{Names, data_path};
+pub use reconcile::Mismatches;
+pub use rekey::{RekeyProgress, RekeyReport, RekeySelection};
 pub use replacement::is_unfinished;
+pub use rotation::BackgroundRotation;
 
 /// The files, entries and keys of a dictionary directory, changed by many threads at once. Holds the directory's lock for as long as it lives.
 ///

@@ -131,6 +131,9 @@ impl DataKeyManager {
         let before = fsops::identity(&opened, &file.path)?;
         let watch = self.writers.watch(before.id);
         let info = self.expect_entry(&file)?;
+        if watch.saw_writer() {
+            return Ok(None);
+        }
         let key = self.file_key(&info)?;
         // No farther than it reached: a file that grows must not keep this at work.
         let mut reader =

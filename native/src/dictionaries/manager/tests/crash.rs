@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
+use rustix::io::Errno;
 use stillkey_core::{Cipher, DataKey, FileInfo, Iv, MasterKey, Method, SecretBytes};
 
 use super::super::*;
@@ -117,16 +118,18 @@ impl World {
             foreign: root.join("foreign"),
         };
         for (number, name) in ["a", "d/c"].into_iter().enumerate() {
-            world.create(name, content(number));
+            world.create(name, content(number)).unwrap();
         }
         world
     }
 
-    fn create(&mut self, name: &'static str, content: Vec<u8>) {
-        let file = self.manager.create_file(name).unwrap();
-        file.write_all_at(&content, 0).unwrap();
-        file.sync().unwrap();
+    fn create(&mut self, name: &'static str, content: Vec<u8>) -> Result<(), Error> {
+        let file = self.manager.create_file(name)?;
+        let path = self.root.join(name);
+        let written = file.write_all_at(&content, 0).and_then(|()| file.sync());
+        written.map_err(Error::io(&path, "write"))?;
         self.known.files.insert(name, content);
+        Ok(())
     }
 
     /// What stands outside of the manager's care before an import.
@@ -138,52 +141,50 @@ impl World {
     }
 
     /// Does it, and returns whether there was anything to do.
-    fn run(&mut self, operation: Operation, number: usize) -> bool {
+    fn run(&mut self, operation: Operation, number: usize) -> Result<bool, Error> {
         let taken: Vec<_> = self.known.files.keys().copied().collect();
         let mut free = NAMES.into_iter().filter(|name| !taken.contains(name));
         let (last, free) = (taken.last().copied(), free.next());
         let manager = &self.manager;
         match (operation, last, free) {
-            (Operation::Create, _, Some(free)) => self.create(free, content(number)),
+            (Operation::Create, _, Some(free)) => self.create(free, content(number))?,
             // With no name left, one is made anew.
-            (Operation::Create, Some(last), None) => self.create(last, content(number)),
+            (Operation::Create, Some(last), None) => self.create(last, content(number))?,
             (Operation::Link, Some(last), Some(free)) => {
-                manager.link_file(last, free).unwrap();
+                manager.link_file(last, free)?;
                 let content = self.known.files[last].clone();
                 self.known.files.insert(free, content);
             }
             (Operation::Rename, Some(last), Some(free)) => {
-                manager.rename_file(last, free).unwrap();
-                let content = self.known.files.remove(last).unwrap();
+                manager.rename_file(last, free)?;
+                let content = self.known.files.remove(last).unwrap_or_default();
                 self.known.files.insert(free, content);
             }
             (Operation::Delete, Some(last), _) => {
-                manager.delete_file(last).unwrap();
+                manager.delete_file(last)?;
                 self.known.files.remove(last);
             }
             (Operation::RotateDataKey, ..) => {
-                manager.rotate_data_key(Method::Aes128Ctr, NOW).unwrap();
+                manager.rotate_data_key(Method::Aes128Ctr, NOW)?;
             }
             (Operation::RotateMasterKey, ..) => {
                 self.known.master_key += 1;
-                manager
-                    .rotate_master_key(&key(self.known.master_key))
-                    .unwrap();
+                manager.rotate_master_key(&key(self.known.master_key))?;
             }
-            (Operation::Compact, ..) => manager.compact().unwrap(),
+            (Operation::Compact, ..) => manager.compact()?,
             (Operation::Import, _, Some(free)) => {
-                let id = manager.import_key(&foreign_key(), NOW).unwrap();
+                let id = manager.import_key(&foreign_key(), NOW)?;
                 let info = FileInfo::encrypted(id, foreign_iv(), Method::Sm4Ctr);
-                manager.import_file(&self.foreign, free, info).unwrap();
+                manager.import_file(&self.foreign, free, info)?;
                 self.known.files.insert(free, content(number));
             }
             (Operation::Rekey, Some(last), _) => {
-                let rekeyed = manager.rekey_file(last, |_| true).unwrap();
+                let rekeyed = manager.rekey_file(last, |_| true)?;
                 assert!(rekeyed.is_some());
             }
-            _ => return false,
+            _ => return Ok(false),
         }
-        true
+        Ok(true)
     }
 }
 
@@ -301,7 +302,7 @@ fn check(sequence: &[Operation], seed: u64, scratch: &Path, report: &mut Report)
             disk::start(place.path());
         }
         let before = world.known.clone();
-        let done = world.run(*operation, number);
+        let done = world.run(*operation, number).unwrap();
         if is_checked {
             let disk = disk::stop();
             if done {
@@ -321,7 +322,6 @@ fn check(sequence: &[Operation], seed: u64, scratch: &Path, report: &mut Report)
             }
         }
     }
-    let _ = world.root;
 }
 
 fn check_failures(
@@ -439,4 +439,72 @@ fn no_power_failure_loses_a_file_or_leaves_a_directory_that_does_not_open() {
     }
     assert!(total.violations.is_empty());
     assert!(total.states >= FEWEST_STATES, "{} states", total.states);
+}
+
+/// What the system may say to any operation.
+const REFUSALS: [Errno; 3] = [Errno::IO, Errno::NOSPC, Errno::INTR];
+
+/// One operation of the file system fails, or writes less than it should: the first, then the second, and so on in each operation of ours.
+#[test]
+fn no_failure_of_the_disk_loses_a_file_or_stops_the_manager_for_good() {
+    fault::pretend_syncs();
+    let scratch = tempfile::tempdir().unwrap();
+    let mut failures = 0;
+    for operation in Operation::ALL {
+        for refusal in REFUSALS.map(Some).into_iter().chain([None]) {
+            for n in 0.. {
+                let place = tempfile::tempdir_in(scratch.path()).unwrap();
+                let mut world = World::new(place.path());
+                world.place_foreign(0);
+                let before = world.known.clone();
+                match refusal {
+                    Some(errno) => fault::refuse_nth(n, errno.raw_os_error()),
+                    None => fault::shorten_nth_append(n, n * 7),
+                }
+                let done = world.run(operation, 0);
+                let reached = fault::heal();
+                let what = || format!("{operation:?}, {refusal:?} at {n}");
+                if !reached {
+                    assert!(done.unwrap(), "{}", what());
+                    assert!(
+                        n > 0 || refusal.is_none(),
+                        "{}: the disk was asked for nothing",
+                        what()
+                    );
+                    break;
+                }
+                failures += 1;
+                let after = match done {
+                    Ok(_) => world.known.clone(),
+                    // What was refused may have been done all the same, if the refusal came late.
+                    Err(_) => intended(operation, &before),
+                };
+                let acknowledged = if done.is_ok() { &after } else { &before };
+                for (name, content) in &acknowledged.files {
+                    if after.files.get(name) == Some(content) {
+                        let found = differs(&world.manager, name, content);
+                        assert_eq!(found, None, "{}: {name}, without a restart", what());
+                    }
+                }
+                drop(world);
+                let expected = Expected {
+                    before: acknowledged,
+                    after: &after,
+                    operation,
+                };
+                assert_eq!(expected.violation(place.path()), None, "{}", what());
+            }
+        }
+    }
+    assert!(failures > 100, "{failures}");
+}
+
+/// What an operation makes of a directory, found out by doing it.
+fn intended(operation: Operation, before: &Known) -> Known {
+    let place = tempfile::tempdir().unwrap();
+    let mut world = World::new(place.path());
+    assert_eq!(world.known.files, before.files);
+    world.place_foreign(0);
+    world.run(operation, 0).unwrap();
+    world.known.clone()
 }

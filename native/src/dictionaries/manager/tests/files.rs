@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use stillkey_core::{Cipher, DataKey, FileInfo, Iv, Method, Reading, SecretBytes};
@@ -349,6 +350,84 @@ fn a_file_that_is_being_written_is_not_rekeyed() {
     assert_eq!(manager.rekey_file("a", |_| false).unwrap(), None, "stopped");
     unchanged();
     assert_eq!(manager.rekey_file("a", |_| true).unwrap(), Some(1004));
+}
+
+#[test]
+fn files_with_old_keys_are_rekeyed_and_a_stopped_run_is_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    for number in 0..5 {
+        write(&manager, &format!("old {number}"), &[number; 1000]);
+    }
+    manager.new_entry("missing").unwrap();
+    let current = manager.rotate_data_key(Method::Aes256Ctr, 100).unwrap();
+    write(&manager, "new", b"new");
+    let writer = manager.open_file_writable("old 1").unwrap();
+    let all = RekeySelection::default();
+    let older = RekeySelection {
+        made_before: Some(1),
+        ..all
+    };
+    let nothing = manager
+        .rekey(&older, None, |_| ControlFlow::Continue(()))
+        .unwrap();
+    assert_eq!((nothing.rekeyed, nothing.missing.len()), (0, 0));
+
+    let stopped = manager.rekey(&all, None, |progress| match progress.files_done {
+        2.. => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    let stopped = stopped.unwrap();
+    assert_eq!(
+        (stopped.rekeyed, stopped.stopped, stopped.bytes),
+        (1, true, 1000)
+    );
+    let mut last = RekeyProgress::default();
+    let rest = manager.rekey(&all, Some(1 << 40), |progress| {
+        last = progress.clone();
+        ControlFlow::Continue(())
+    });
+    let rest = rest.unwrap();
+    assert_eq!((rest.rekeyed, rest.stopped), (3, false));
+    assert_eq!(
+        (rest.busy, rest.missing),
+        (vec!["old 1".to_owned()], vec!["missing".to_owned()])
+    );
+    assert!(rest.failed.is_empty());
+    assert_eq!((last.files, last.files_done), (4, 4));
+    assert_eq!((last.bytes, last.bytes_done), (4000, 3000));
+    drop(writer);
+    for number in [0, 2, 3, 4] {
+        let name = format!("old {number}");
+        assert_eq!(manager.entry(&name).unwrap().info().key_id, current);
+        assert_eq!(read(&manager, name).unwrap(), [number; 1000]);
+    }
+    assert_ne!(manager.entry("old 1").unwrap().info().key_id, current);
+}
+
+#[test]
+fn entries_without_files_are_removed_and_files_without_entries_only_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    write(&manager, "whole", b"whole");
+    manager.new_entry("wal/000001.log").unwrap();
+    manager
+        .new_entry(directory.path().join("gone").to_str().unwrap())
+        .unwrap();
+    fs::create_dir(directory.path().join("d")).unwrap();
+    fs::write(directory.path().join("d/untracked"), b"?").unwrap();
+    let gone = directory.path().join("gone").to_str().unwrap().to_owned();
+    let expected = Mismatches {
+        entries_without_file: vec![gone, "wal/000001.log".to_owned()],
+        files_without_entry: vec![directory.path().join("d/untracked")],
+    };
+    assert_eq!(manager.mismatches().unwrap(), expected);
+    assert_eq!(manager.reconcile().unwrap(), expected.entries_without_file);
+    assert_eq!(
+        (manager.len(), manager.reconcile().unwrap()),
+        (1, Vec::new())
+    );
+    assert!(directory.path().join("d/untracked").exists());
 }
 
 #[test]

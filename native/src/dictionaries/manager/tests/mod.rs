@@ -3,9 +3,10 @@
 mod crash;
 mod files;
 
+use std::collections::BTreeMap;
 use std::thread;
 
-use stillkey_core::{Method, Reading, RotationPolicy};
+use stillkey_core::{Method, Reading, RotationPolicy, RotationReason};
 use tempfile::TempDir;
 
 use super::commit::{Change, Request};
@@ -13,7 +14,7 @@ use super::*;
 use crate::dictionaries::Dictionaries;
 use crate::error::ErrorKind;
 use crate::fsops::{Op, fault};
-use crate::testing::master_key;
+use crate::testing::{Xorshift, master_key};
 
 const NOW: u64 = 1_700_000_000;
 
@@ -230,4 +231,142 @@ fn a_data_key_is_rotated_when_it_is_due_and_not_before() {
     assert!(reason.is_some());
     assert_ne!(manager.keys().current_key_id(), first);
     assert_eq!(manager.rotate_if_due(&policy, late).unwrap(), None);
+}
+
+#[test]
+fn a_data_key_that_becomes_due_is_rotated_in_the_background_and_a_failure_is_tried_again() {
+    let (directory, manager) = manager();
+    let manager = Arc::new(manager);
+    let time = Arc::new(AtomicU64::new(NOW));
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let (clock, report) = (Arc::clone(&time), Arc::clone(&heard));
+    let policy = RotationPolicy {
+        method: Method::Aes256Ctr,
+        period: 100,
+    };
+    let rotation = BackgroundRotation::start(
+        Arc::clone(&manager),
+        policy,
+        move || clock.load(Ordering::Relaxed),
+        move |outcome| {
+            report
+                .lock()
+                .unwrap()
+                .push(outcome.map_err(|error| error.kind()))
+        },
+    );
+    let rotation = rotation.unwrap();
+    let first = manager.keys().current_key_id();
+    rotation.look_now();
+    assert_eq!(manager.keys().current_key_id(), first, "not due");
+    // Another program replaces key.dict: what is read from it must not be overwritten.
+    time.store(NOW + 100, Ordering::Relaxed);
+    let path = directory.path().join("key.dict");
+    let (saved, aside) = (
+        std::fs::read(&path).unwrap(),
+        directory.path().join("aside"),
+    );
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::write(&path, &saved).unwrap();
+    rotation.look_now();
+    assert_eq!(manager.keys().current_key_id(), first);
+    std::fs::rename(&aside, &path).unwrap();
+    rotation.look_now();
+    assert_ne!(manager.keys().current_key_id(), first);
+    drop(rotation);
+    let heard = heard.lock().unwrap();
+    assert!(matches!(heard.first(), Some(Ok(None))));
+    let failed = heard
+        .iter()
+        .position(|outcome| *outcome == Err(ErrorKind::Io))
+        .unwrap();
+    let expired = Ok(Some(RotationReason::Expired { age: 100 }));
+    assert!(heard[failed..].contains(&expired), "{heard:?}");
+}
+
+/// What each thread has done is known to it alone, and the end must agree with all of them.
+#[test]
+fn threads_that_create_rename_and_delete_while_keys_rotate_end_in_what_they_did() {
+    const THREADS: u64 = 16;
+    let (directory, manager) = manager();
+    let seconds = std::env::var("STILLKEY_STRESS_SECONDS").ok();
+    let seconds = seconds
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(5);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    let goes_on = || std::time::Instant::now() < end;
+    let files: BTreeMap<String, Vec<u8>> = thread::scope(|scope| {
+        let rotating = scope.spawn(|| {
+            let mut byte = 1;
+            while goes_on() {
+                byte = byte % 250 + 1;
+                manager.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
+                manager.rotate_master_key(&master_key(byte)).unwrap();
+                manager.compact().unwrap();
+                thread::sleep(std::time::Duration::from_millis(20));
+            }
+            byte
+        });
+        let changing: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let manager = &manager;
+                scope.spawn(move || {
+                    let mut random = Xorshift::new(thread + 1);
+                    let mut files = BTreeMap::new();
+                    let mut number = 0;
+                    while goes_on() {
+                        number += 1;
+                        let name = format!("{thread}-{}", random.below(20));
+                        let other = format!("{thread}-{}", random.below(20));
+                        match (
+                            random.below(4),
+                            files.contains_key(&name),
+                            files.contains_key(&other),
+                        ) {
+                            (0, true, _) => {
+                                manager.delete_file(&name).unwrap();
+                                files.remove(&name);
+                            }
+                            (1, true, false) => {
+                                manager.rename_file(&name, &other).unwrap();
+                                let content = files.remove(&name).unwrap();
+                                files.insert(other, content);
+                            }
+                            (2, true, _) => {
+                                assert!(manager.rekey_file(&name, |_| true).unwrap().is_some());
+                            }
+                            _ => {
+                                let content = format!("{thread} {number}").into_bytes();
+                                let file = manager.create_file(&name).unwrap();
+                                file.write_all_at(&content, 0).unwrap();
+                                files.insert(name, content);
+                            }
+                        }
+                    }
+                    files
+                })
+            })
+            .collect();
+        let files = changing
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap());
+        let files = files.collect();
+        rotating.join().unwrap();
+        files
+    });
+    assert_eq!(manager.len(), files.len());
+    let held = manager.keys();
+    drop(manager);
+    let byte = (1..=255)
+        .rev()
+        .find(|byte| DataKeyManager::open(&directory, &master_key(*byte)).is_ok());
+    let manager = DataKeyManager::open(&directory, &master_key(byte.unwrap())).unwrap();
+    assert_eq!(*manager.keys(), *held);
+    assert_eq!(manager.mismatches().unwrap(), Mismatches::default());
+    for (name, content) in files {
+        let file = manager.open_file(&name).unwrap();
+        let mut read = vec![0; file.len().unwrap() as usize];
+        file.read_exact_at(&mut read, 0).unwrap();
+        assert_eq!(read, content, "{name}");
+    }
 }
