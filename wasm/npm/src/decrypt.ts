@@ -1,0 +1,213 @@
+/** Files as streams: through a `TransformStream`, or read lazily from a `Blob` of any size. */
+import { optionsOf, type Position, u64, viewOf, type Bytes, offsetOf } from './arguments.js';
+import { type AbortOptions, CtrStream } from './ctr-stream.js';
+import { asStillkeyError, guarded, usage } from './errors.js';
+import type { FileEntry } from './file-dictionary.js';
+import { describe } from './handle.js';
+import { KeyDictionary } from './key-dictionary.js';
+
+/** What is read from a `Blob` at once, in bytes. */
+const READ = 1 << 20;
+
+/**
+ * How a file is encrypted: a stream, or its entry with the keys that the entry refers to. A plaintext file's entry is fine too: its bytes
+ * pass as they are.
+ */
+export type FileInfo = CtrStream | { readonly keys: KeyDictionary; readonly entry: FileEntry };
+
+/** Options of {@link encryptStream} and {@link decryptStream}. */
+export interface StreamOptions extends AbortOptions {
+  /** Where the first byte stands in the file. Default: 0. */
+  offset?: Position;
+}
+
+/** Options of {@link decryptBlob}. */
+export interface BlobOptions extends AbortOptions {
+  /** The first byte wanted. Default: 0. */
+  start?: Position;
+  /** The byte behind the last one wanted. Default: the size of the `Blob`; what lies behind that is left out. */
+  end?: Position;
+}
+
+/**
+ * A stream that encrypts what passes through it. The chunks' own bytes stay as they are.
+ *
+ * @throws {@link StillkeyError} as {@link KeyDictionary.dataKey}. Inside the stream, the reason of `signal`.
+ */
+export function encryptStream(info: FileInfo, options?: StreamOptions): TransformStream<Bytes, Uint8Array<ArrayBuffer>> {
+  const { offset = 0, signal } = guarded(() => optionsOf(options));
+  const cipher = guarded(() => new FileCipher(info));
+  let at = guarded(() => u64(offset, 'offset'));
+  const ending = new Ending(signal, cipher);
+  return new TransformStream({
+    start: (controller) => ending.watch(controller),
+    async transform(chunk, controller) {
+      try {
+        const bytes = guarded(() => viewOf(chunk, 'chunk'));
+        guarded(() => offsetOf(at, bytes.length));
+        controller.enqueue(await cipher.apply(at, bytes, signal));
+        at += BigInt(bytes.length);
+      } catch (error) {
+        ending.end();
+        throw error;
+      }
+    },
+    flush: () => ending.end(),
+    // Where it isn't called yet, the handle goes with the garbage.
+    cancel: () => ending.end(),
+  } as Transformer<Bytes, Uint8Array<ArrayBuffer>>);
+}
+
+/** A stream that decrypts what passes through it: the same as {@link encryptStream}, as counter mode is. */
+export function decryptStream(info: FileInfo, options?: StreamOptions): TransformStream<Bytes, Uint8Array<ArrayBuffer>> {
+  return encryptStream(info, options);
+}
+
+/**
+ * The plaintext of a `Blob` or `File`, or of a part of it, read as it is asked for: memory doesn't grow with the size.
+ *
+ * `new Response(stream).arrayBuffer()` has it in one piece.
+ *
+ * @param info How the file is encrypted.
+ * @throws {@link StillkeyError} as {@link KeyDictionary.dataKey}; `usage` for a range that can't be. Inside the stream, `usage`
+ * (`unavailable`) when the `Blob` can't be read, and the reason of `signal`.
+ */
+export function decryptBlob(blob: Blob, info: FileInfo, options?: BlobOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const { start = 0, end, signal } = guarded(() => optionsOf(options));
+  const range = guarded(() => rangeOf(blobOf(blob).size, start, end));
+  const cipher = guarded(() => new FileCipher(info));
+  return lazily(range, READ, new Ending(signal, cipher), async (from, to) => {
+    const bytes = await readBlob(blob, from, to);
+    return cipher.apply(BigInt(from), bytes, signal);
+  });
+}
+
+/** What encrypts a file. */
+class FileCipher {
+  readonly #stream: CtrStream | null;
+  readonly #isOwn: boolean = false;
+
+  constructor(info: FileInfo) {
+    if (info instanceof CtrStream) {
+      this.#stream = info;
+      return;
+    }
+    const { keys, entry } = (info ?? {}) as Partial<Exclude<FileInfo, CtrStream>>;
+    if (!(keys instanceof KeyDictionary) || typeof entry !== 'object' || entry === null) {
+      throw usage(`info: a CtrStream, or { keys: KeyDictionary, entry: FileEntry } is needed, not ${describe(info)}`);
+    }
+    const key = keys.dataKey(entry.keyId, entry.methodNumber);
+    try {
+      this.#stream = key && new CtrStream(key, entry.iv);
+    } finally {
+      key?.free();
+    }
+    this.#isOwn = true;
+  }
+
+  /** Always a new array. */
+  async apply(offset: bigint, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.#stream) return this.#stream.applyAtAsync(offset, bytes, { signal });
+    signal?.throwIfAborted();
+    return bytes.slice() as Uint8Array<ArrayBuffer>;
+  }
+
+  free(): void {
+    if (this.#isOwn) this.#stream?.free();
+  }
+}
+
+/** @internal Sees to it that a stream ends once: by itself, or when it is aborted. */
+export class Ending {
+  readonly #signal: AbortSignal | undefined;
+  readonly #content: { free(): void } | undefined;
+  #onAbort: (() => void) | undefined;
+
+  constructor(signal: AbortSignal | undefined, content?: { free(): void }) {
+    this.#signal = signal;
+    this.#content = content;
+  }
+
+  watch(controller: { error(reason: unknown): void }): void {
+    const signal = this.#signal;
+    if (!signal) return;
+    this.#onAbort = () => {
+      controller.error(signal.reason);
+      this.end();
+    };
+    if (signal.aborted) this.#onAbort();
+    else signal.addEventListener('abort', this.#onAbort);
+  }
+
+  end(): void {
+    if (this.#onAbort) this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#content?.free();
+  }
+}
+
+/** @internal A stream of the bytes of a range, piece by piece, each when it is asked for. Pieces end at multiples of `size`. */
+export function lazily(
+  [start, end]: readonly [number, number],
+  size: number,
+  ending: Ending,
+  read: (from: number, to: number) => Promise<Uint8Array<ArrayBuffer>>,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let at = start;
+  let ended = false;
+  return new ReadableStream<Uint8Array<ArrayBuffer>>(
+    {
+      start: (controller) => ending.watch(controller),
+      async pull(controller) {
+        try {
+          if (at < end) {
+            const to = Math.min(end, (Math.floor(at / size) + 1) * size);
+            const piece = await read(at, to);
+            if (ended) return;
+            controller.enqueue(piece);
+            at = to;
+          }
+          if (at >= end) {
+            ending.end();
+            controller.close();
+          }
+        } catch (error) {
+          ending.end();
+          throw error;
+        }
+      },
+      cancel() {
+        ended = true;
+        ending.end();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** @internal The range within `size` bytes, whose end is cut off to `size`. */
+export function rangeOf(size: number, start: Position = 0, end: Position = size): readonly [number, number] {
+  const [from, to] = [u64(start, 'start'), u64(end, 'end')];
+  if (from > to) throw usage(`the range starts at ${from} and ends before, at ${to}`);
+  const within = (position: bigint) => (position > BigInt(size) ? size : Number(position));
+  return [within(from), within(to)];
+}
+
+/** @internal */
+export function blobOf(blob: Blob): Blob {
+  if (!(blob instanceof Blob)) throw usage(`blob: a Blob or File is needed, not ${describe(blob)}`);
+  return blob;
+}
+
+/** @internal The bytes of a range of a `Blob`. */
+export async function readBlob(blob: Blob, from: number, to: number): Promise<Uint8Array<ArrayBuffer>> {
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = new Uint8Array(await blob.slice(from, to).arrayBuffer());
+  } catch (error) {
+    throw usage(`bytes ${from} to ${to} could not be read: ${asStillkeyError(error).message}`, 'unavailable', error);
+  }
+  if (bytes.length !== to - from) {
+    throw usage(`bytes ${from} to ${to} could not be read: there were ${bytes.length}; the file may have changed`, 'unavailable');
+  }
+  return bytes;
+}
