@@ -13,10 +13,13 @@ const MAX_U64 = 0xffff_ffff_ffff_ffffn;
 /** What goes into the module's memory in one piece, in bytes. Streams and readers take any length. */
 const MOST = 1 << 30;
 
-/** @internal A view of bytes, wherever they are. */
+/** @internal A view of bytes, wherever they are; a copy of nothing where their buffer was given away. */
 export function viewOf(bytes: Bytes, name: string): Uint8Array {
-  if (bytes instanceof Uint8Array) return bytes;
-  if (ArrayBuffer.isView(bytes)) return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  // To have the class is not enough: its methods have to work.
+  if (ArrayBuffer.isView(bytes)) {
+    if (bytes.byteLength === 0) return new Uint8Array();
+    return bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
   if (bytes instanceof ArrayBuffer) return new Uint8Array(bytes);
   throw usage(`${name}: bytes are needed (a Uint8Array or an ArrayBuffer), not ${describe(bytes)}`);
 }

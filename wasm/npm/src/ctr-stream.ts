@@ -1,5 +1,5 @@
 /** A file's counter-mode stream: from any byte on, in place at once, or in the background. */
-import { type Bytes, offsetOf, type Position, textOf, viewOf, wholeOf } from './arguments.js';
+import { type Bytes, offsetOf, optionsOf, type Position, textOf, viewOf, wholeOf } from './arguments.js';
 import type * as raw from './bindings.js';
 import { asStillkeyError, guarded } from './errors.js';
 import { Handle, hold, rawOf } from './handle.js';
@@ -61,12 +61,13 @@ export class CtrStream extends Handle {
    *
    * @throws {@link StillkeyError} as {@link applyAt}; the reason of `signal`.
    */
-  async applyAtAsync(offset: Position, bytes: Bytes, options: AbortOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
-    options.signal?.throwIfAborted();
+  async applyAtAsync(offset: Position, bytes: Bytes, options?: AbortOptions): Promise<Uint8Array<ArrayBuffer>> {
+    const { signal } = guarded(() => optionsOf(options));
+    signal?.throwIfAborted();
     const source = guarded(() => viewOf(bytes, 'bytes'));
     const start = guarded(() => offsetOf(offset, source.length));
     if (this.#forWebCrypto && source.length >= WEB_CRYPTO_FROM && globalThis.crypto?.subtle) {
-      return this.#applyByWebCrypto(start, source, options.signal);
+      return this.#applyByWebCrypto(start, source, signal);
     }
     const result = source.slice() as Uint8Array<ArrayBuffer>;
     this.applyAt(start, result);

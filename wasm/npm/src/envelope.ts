@@ -45,21 +45,17 @@ export class Envelope extends Handle {
    * metadata is; `unsupported` for an unknown method.
    */
   open(masterKey: MasterKey): SecretBytes {
-    return guarded(() => wrap(SecretBytes, this.#raw.open(rawMasterKey(masterKey))));
+    return guarded(() => wrap(SecretBytes, rawOf<raw.Envelope>(this, Envelope).open(rawMasterKey(masterKey))));
   }
 
   /** How it is sealed. */
   get sealing(): Sealing {
-    return guarded(() => sealingOf(this.#raw.sealing()));
+    return guarded(() => sealingOf(rawOf<raw.Envelope>(this, Envelope).sealing()));
   }
 
   /** Its encoding. */
   toBytes(): Uint8Array<ArrayBuffer> {
-    return guarded(() => this.#raw.to_bytes() as Uint8Array<ArrayBuffer>);
-  }
-
-  get #raw(): raw.Envelope {
-    return rawOf(this, Envelope);
+    return guarded(() => rawOf<raw.Envelope>(this, Envelope).to_bytes() as Uint8Array<ArrayBuffer>);
   }
 }
 

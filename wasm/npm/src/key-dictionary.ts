@@ -70,13 +70,13 @@ export class KeyDictionary extends Handle {
 
   /** The bytes of a `key.dict`. Under {@link MasterKey.plaintext}, every key is first marked as exposed, for good. */
   seal(masterKey: MasterKey): Uint8Array<ArrayBuffer> {
-    return guarded(() => this.#raw.seal(rawMasterKey(masterKey)) as Uint8Array<ArrayBuffer>);
+    return guarded(() => rawOf<raw.KeyDictionary>(this, KeyDictionary).seal(rawMasterKey(masterKey)) as Uint8Array<ArrayBuffer>);
   }
 
   /** What is known about each key, by ascending id. */
   get keys(): KeyEntry[] {
     return guarded(() => {
-      const dictionary = this.#raw;
+      const dictionary = rawOf<raw.KeyDictionary>(this, KeyDictionary);
       const [numbers, times] = [dictionary.methods(), dictionary.creation_times()];
       const [exposed, lengths] = [dictionary.exposed(), dictionary.key_lens()];
       const current = dictionary.current_key_id();
@@ -94,7 +94,7 @@ export class KeyDictionary extends Handle {
 
   /** The id of the key for new files; 0 when there is none yet. */
   get currentKeyId(): bigint {
-    return guarded(() => this.#raw.current_key_id());
+    return guarded(() => rawOf<raw.KeyDictionary>(this, KeyDictionary).current_key_id());
   }
 
   /**
@@ -107,7 +107,7 @@ export class KeyDictionary extends Handle {
    */
   dataKey(id: Position, method: Method | number): DataKey | null {
     return guarded(() => {
-      const key = this.#raw.data_key(u64(id, 'id'), methodNumber(method));
+      const key = rawOf<raw.KeyDictionary>(this, KeyDictionary).data_key(u64(id, 'id'), methodNumber(method));
       return key ? wrap(DataKey, key) : null;
     });
   }
@@ -122,18 +122,14 @@ export class KeyDictionary extends Handle {
   rotationDue(policy: RotationPolicy, masterKeyIsSecure: boolean, now: Position): RotationReason | null {
     return guarded(() => {
       const { method = 'aes256-ctr', period = SEVEN_DAYS } = policy;
-      const due = this.#raw.rotation_due(textOf(method, 'method'), u64(period, 'period'), masterKeyIsSecure, u64(now, 'now'));
+      const due = rawOf<raw.KeyDictionary>(this, KeyDictionary).rotation_due(textOf(method, 'method'), u64(period, 'period'), masterKeyIsSecure, u64(now, 'now'));
       return (due as RotationReason | undefined) ?? null;
     });
   }
 
   /** Makes a new random data key, makes it current and returns its id. `now`: seconds since 1970-01-01 UTC. */
   rotate(method: Method, now: Position): bigint {
-    return guarded(() => this.#raw.rotate(textOf(method, 'method'), u64(now, 'now')));
-  }
-
-  get #raw(): raw.KeyDictionary {
-    return rawOf(this, KeyDictionary);
+    return guarded(() => rawOf<raw.KeyDictionary>(this, KeyDictionary).rotate(textOf(method, 'method'), u64(now, 'now')));
   }
 }
 

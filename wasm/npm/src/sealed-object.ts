@@ -2,7 +2,7 @@
 import { type Bytes, optionsOf, type Position, textOf, viewOf } from './arguments.js';
 import type * as raw from './bindings.js';
 import { type AbortOptions, applyAt } from './ctr-stream.js';
-import { blobOf, Ending, lazily, rangeOf, readBlob } from './decrypt.js';
+import { blobOf, type BlobOptions, Ending, lazily, rangeOf, readBlob } from './decrypt.js';
 import { guarded, usage } from './errors.js';
 import { describe, Handle, hold, rawOf } from './handle.js';
 import { type MasterKey, rawMasterKey } from './keys.js';
@@ -180,12 +180,13 @@ export class SealedObject extends Handle {
    * @param end The byte behind the last one wanted; what lies behind the plaintext's end is left out.
    * @throws {@link StillkeyError} `damaged` for a chunk that was changed or moved; `usage` for a range that can't be; the reason of `signal`.
    */
-  async read(start: Position = 0, end: Position = this.plaintextLength, options: AbortOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+  async read(start: Position = 0, end: Position = this.plaintextLength, options?: AbortOptions): Promise<Uint8Array<ArrayBuffer>> {
+    const { signal } = guarded(() => optionsOf(options));
     const [from, to] = guarded(() => rangeOf(this.plaintextLength, start, end));
     const result = guarded(() => new Uint8Array(to - from));
     let at = from;
     for (const size = this.#readSize; at < to; ) {
-      options.signal?.throwIfAborted();
+      signal?.throwIfAborted();
       const next = Math.min(to, (Math.floor(at / size) + 1) * size);
       result.set(await this.#readWithin(at, next), at - from);
       at = next;
@@ -198,7 +199,7 @@ export class SealedObject extends Handle {
    *
    * @throws {@link StillkeyError} `usage` for a range that can't be. Inside the stream, as {@link read}.
    */
-  stream(options: AbortOptions & { start?: Position; end?: Position } = {}): ReadableStream<Uint8Array<ArrayBuffer>> {
+  stream(options?: BlobOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
     const { start = 0, end = this.plaintextLength, signal } = guarded(() => optionsOf(options));
     const range = guarded(() => rangeOf(this.plaintextLength, start, end));
     return lazily(range, this.#readSize, new Ending(signal), (from, to) => this.#readWithin(from, to));
