@@ -10,11 +10,14 @@ const args = [
   '--disable-background-networking', '--disable-component-update', '--disable-sync', '--enable-precise-memory-info',
 ];
 
-/** Opens a page of this folder, calls `work` with it, and closes everything. Anything that the policy forbids is an error. */
-export async function withPage(path, work) {
+/**
+ * Opens a page of this folder, calls `work` with it, and closes everything. The page is under a strict content security policy unless
+ * `strict` is false; what it forbids is an error.
+ */
+export async function withPage(path, work, { strict = true } = {}) {
   const executablePath = places.find((place) => place && existsSync(place));
   if (!executablePath) throw new Error('no Chromium: run tests/setup npm, or name one in CHROMIUM');
-  const server = await serve();
+  const server = await serve(strict);
   const browser = await chromium.launch({ executablePath, args });
   try {
     const page = await browser.newPage();

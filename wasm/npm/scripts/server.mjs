@@ -12,15 +12,18 @@ const types = {
 /** No inline script, no `eval`, nothing from elsewhere. */
 const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'";
 
-/** Starts serving; returns the address, and what ends it. */
-export async function serve() {
+/** Starts serving; returns the address, and what ends it. `strict`: under the policy. */
+export async function serve(strict) {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
+    if (pathname === '/favicon.ico') return response.writeHead(204).end();
     try {
-      const body = await readFile(join(root, normalize(pathname)));
+      // Packages import each other without endings.
+      const path = extname(pathname) ? pathname : `${pathname}.js`;
+      const body = await readFile(join(root, normalize(path)));
       response.writeHead(200, {
-        'content-type': types[extname(pathname)] ?? 'application/octet-stream',
-        'content-security-policy': policy,
+        'content-type': types[extname(path)] ?? 'application/octet-stream',
+        ...(strict && { 'content-security-policy': policy }),
         // Timers of full resolution, as benchmarks need them.
         'cross-origin-opener-policy': 'same-origin',
         'cross-origin-embedder-policy': 'require-corp',

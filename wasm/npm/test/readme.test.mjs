@@ -8,13 +8,25 @@ const examples = [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) =>
 
 test('README has examples', () => assert.ok(examples.length >= 4));
 
+/** The example that takes files, with files that TiKV wrote. */
+async function checkFirstPage(firstPage) {
+  const vectors = new URL('../../../tests/vectors/tikv/', import.meta.url);
+  const file = (path) => new Blob([readFileSync(new URL(path, vectors))]);
+  const { cases } = JSON.parse(await file('manifest.json').text());
+  const { dir, files, master_key: masterKey } = cases.find(({ case: name }) => name === 'v2-file-sm4-ctr');
+  const { logical, stored, plain } = files.find(({ size }) => size > 4096);
+  const page = await firstPage(file(`${dir}/key.dict`), file(`${dir}/file.dict`), file(masterKey), logical, file(`${dir}/${stored}`));
+  assert.equal(Buffer.compare(Buffer.from(page), Buffer.from(await file(plain).arrayBuffer()).subarray(0, 4096)), 0);
+}
+
 for (const [index, code] of examples.entries()) {
   test(`example ${index + 1}: ${code.split('\n', 1)[0]}`, async () => {
     // Inside the package, for it imports the package by its name.
     const file = new URL(`readme-${index + 1}.mjs`, import.meta.url);
     writeFileSync(file, code);
     try {
-      await import(file.href);
+      const { firstPage } = await import(file.href);
+      if (firstPage) await checkFirstPage(firstPage);
     } finally {
       rmSync(file);
     }
