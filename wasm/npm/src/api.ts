@@ -1,7 +1,15 @@
 /** What every entry point exports. */
 export type { Bytes, Position } from './arguments.js';
 export { type AbortOptions, CtrStream, ivForTiflashFile } from './ctr-stream.js';
-export { type BlobOptions, decryptBlob, decryptStream, encryptStream, type FileInfo, type StreamOptions } from './decrypt.js';
+export {
+  type BlobOptions,
+  decryptBlob,
+  decryptStream,
+  encryptStream,
+  type FileInfo,
+  readAll,
+  type StreamOptions,
+} from './decrypt.js';
 export { Envelope, type Sealing } from './envelope.js';
 export { type ErrorCode, type ErrorReason, StillkeyError } from './errors.js';
 export { FileDictionary, type FileEntry, type LogRecord, type ParseOptions, type Verdict } from './file-dictionary.js';

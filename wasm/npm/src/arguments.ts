@@ -62,3 +62,15 @@ export function optionsOf<T extends object>(options: T | undefined): Partial<T> 
   if (typeof options !== 'object' || options === null) throw usage(`options: an object is needed, not ${describe(options)}`);
   return options;
 }
+
+/** @internal */
+export function concatenated(parts: Iterable<Uint8Array>): Uint8Array<ArrayBuffer> {
+  const list = [...parts];
+  const whole = new Uint8Array(list.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of list) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

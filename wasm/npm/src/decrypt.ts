@@ -1,5 +1,5 @@
 /** Files as streams: through a `TransformStream`, or read lazily from a `Blob` of any size. */
-import { optionsOf, type Position, u64, viewOf, type Bytes, offsetOf } from './arguments.js';
+import { type Bytes, concatenated, offsetOf, optionsOf, type Position, u64, viewOf } from './arguments.js';
 import { type AbortOptions, CtrStream } from './ctr-stream.js';
 import { asStillkeyError, guarded, usage } from './errors.js';
 import type { FileEntry } from './file-dictionary.js';
@@ -66,7 +66,7 @@ export function decryptStream(info: FileInfo, options?: StreamOptions): Transfor
 /**
  * The plaintext of a `Blob` or `File`, or of a part of it, read as it is asked for: memory doesn't grow with the size.
  *
- * `new Response(stream).arrayBuffer()` has it in one piece.
+ * {@link readAll} has it in one piece.
  *
  * @param info How the file is encrypted.
  * @throws {@link StillkeyError} as {@link KeyDictionary.dataKey}; `usage` for a range that can't be. Inside the stream, `usage`
@@ -80,6 +80,20 @@ export function decryptBlob(blob: Blob, info: FileInfo, options?: BlobOptions): 
     const bytes = await readBlob(blob, from, to);
     return cipher.apply(BigInt(from), bytes, signal);
   });
+}
+
+/**
+ * All bytes of a stream, in one piece. Unlike `new Response(stream)`, which browsers let fail with an error of their own, it fails with what
+ * ended the stream.
+ */
+export async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+  const reader = guarded(() => {
+    if (!(stream instanceof ReadableStream)) throw usage(`stream: a ReadableStream is needed, not ${describe(stream)}`);
+    return stream.getReader();
+  });
+  const parts: Uint8Array[] = [];
+  for (let next = await reader.read(); !next.done; next = await reader.read()) parts.push(viewOf(next.value, 'chunk'));
+  return guarded(() => concatenated(parts));
 }
 
 /** What encrypts a file. */

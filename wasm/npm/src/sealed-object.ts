@@ -1,5 +1,5 @@
 /** Sealed objects: one self-describing file, opened by any of several master keys, whole, in streams, or by ranges. */
-import { type Bytes, optionsOf, type Position, textOf, viewOf } from './arguments.js';
+import { type Bytes, concatenated, optionsOf, type Position, textOf, viewOf } from './arguments.js';
 import type * as raw from './bindings.js';
 import { type AbortOptions, applyAt } from './ctr-stream.js';
 import { blobOf, type BlobOptions, Ending, lazily, rangeOf, readBlob } from './decrypt.js';
@@ -417,17 +417,6 @@ function* inPieces(bytes: Uint8Array): Generator<Uint8Array> {
 function* pieces(bytes: Uint8Array, push: Push, finish: Finish): Generator<Uint8Array> {
   for (const piece of inPieces(bytes)) yield push(piece);
   yield finish();
-}
-
-function concatenated(parts: Iterable<Uint8Array>): Uint8Array<ArrayBuffer> {
-  const list = [...parts];
-  const whole = new Uint8Array(list.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of list) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array {

@@ -31,9 +31,12 @@ export function seeded(seed) {
   };
 }
 
-/** All bytes of a stream. */
+/** All bytes of a stream. Not by way of a Response, which in browsers has errors of its own for those of the stream. */
 export async function collect(stream) {
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  const parts = [];
+  const reader = stream.getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) parts.push(next.value);
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /** A stream of these chunks. */

@@ -166,6 +166,8 @@ export function define(stillkey, { test, cases }) {
       blobEntry: (v) => stillkey.decryptBlob(blob, { keys: dictionary, entry: v }),
       blobIv: (v) => stillkey.decryptBlob(blob, { keys: dictionary, entry: { keyId: id, methodNumber: 5, iv: v } }),
       blobRange: (v) => stillkey.decryptBlob(blob, stream, { start: v, end: v }),
+      readAll: (v) => stillkey.readAll(v),
+      readAllChunk: (v) => stillkey.readAll(streamOf([v])),
       envelope: (v) => Envelope.parse(v),
       envelopeSeal: (v) => Envelope.seal(v, key),
       envelopeKey: (v) => Envelope.seal(bytes(), v),
