@@ -1,8 +1,8 @@
 // How fast subjects are that do the same: they take turns in short slices, in one process, and each one's best slice counts.
 
-/** Length of a slice in milliseconds, and how often each subject has one. The first rounds are those before the host has optimised it. */
-const SLICE = 60;
-const ROUNDS = 14;
+/** Length of a slice in milliseconds, at least one call, and for how long all subjects together have turns. */
+const SLICE = 20;
+const TOGETHER = 5000;
 
 /**
  * Megabytes per second of each subject, a function from nothing to its result or a promise of it. Results are compared once, before
@@ -17,8 +17,9 @@ export async function measure(length, subjects) {
     if (found.length !== length || found.some((byte, i) => byte !== expected[i])) throw new Error(`${name} and ${first} differ`);
   }
   const best = Object.fromEntries(names.map((name) => [name, 0]));
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const name of names) best[name] = Math.max(best[name], await slice(length, subjects[name]));
+  for (const end = performance.now() + TOGETHER; performance.now() < end; ) {
+    // The other way round each time: what one leaves to be collected shall not always be the same one's burden.
+    for (const name of names.reverse()) best[name] = Math.max(best[name], await slice(length, subjects[name]));
   }
   return best;
 }

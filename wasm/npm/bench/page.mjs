@@ -3,7 +3,7 @@ import { ctr as noble } from '@noble/ciphers/aes.js';
 import { sm4 as smCryptoV2 } from 'sm-crypto-v2';
 
 import * as stillkey from '../dist/esm/browser.js';
-import { run } from './subjects.mjs';
+import { lengthOf, run } from './subjects.mjs';
 
 await stillkey.init();
 globalThis.ready = true;
@@ -13,7 +13,5 @@ globalThis.measureAll = () => run(stillkey, { noble, aesJs: globalThis.aesjs, sm
 globalThis.decryptFile = async () => {
   const [file] = document.getElementById('file').files;
   const stream = new stillkey.CtrStream(stillkey.DataKey.random('aes256-ctr'), new Uint8Array(16));
-  let length = 0;
-  for await (const piece of stillkey.decryptBlob(file, stream)) length += piece.length;
-  return length;
+  return lengthOf(stillkey.decryptBlob(file, stream));
 };

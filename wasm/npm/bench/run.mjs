@@ -14,7 +14,7 @@ import { ctr as noble } from '@noble/ciphers/aes.js';
 import * as stillkey from 'stillkey';
 
 import { withPage } from '../scripts/chromium.mjs';
-import { run } from './subjects.mjs';
+import { lengthOf, run } from './subjects.mjs';
 
 const require = createRequire(import.meta.url);
 const { version } = require('../package.json');
@@ -81,9 +81,7 @@ async function growth(resident, work) {
 
 async function decryptInNode(path, length = GIBIBYTE) {
   const stream = new stillkey.CtrStream(stillkey.DataKey.random('aes256-ctr'), new Uint8Array(16));
-  let total = 0;
-  for await (const piece of stillkey.decryptBlob(await openAsBlob(path), stream, { end: length })) total += piece.length;
-  return total;
+  return lengthOf(stillkey.decryptBlob(await openAsBlob(path), stream, { end: length }));
 }
 
 function residentOf(pid) {

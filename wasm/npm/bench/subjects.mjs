@@ -33,6 +33,14 @@ export async function run(stillkey, peers, progress = () => {}) {
     'sm-crypto': peers.smCrypto && smCrypto(peers.smCrypto, key, SMALL),
     "Node's OpenSSL": peers.openssl && peers.openssl(key, iv, new Uint8Array(SMALL)),
   });
+  // Where WebCrypto takes over.
+  const [aes256, crossing] = [keyOf(32), 32 << 10];
+  const stream = newStream(stillkey, 'aes256-ctr', aes256);
+  await group('aes256-ctr, 32 KiB', crossing, {
+    stillkey: inPlace(stillkey, 'aes256-ctr', aes256, crossing),
+    'stillkey, asynchronous': () => stream.applyAtAsync(0, new Uint8Array(crossing)),
+    WebCrypto: await webCrypto(aes256, crossing),
+  });
   for (const length of LARGE) {
     for (const [method, keyLength] of [['aes128-ctr', 16], ['aes256-ctr', 32]]) {
       const key = keyOf(keyLength);
@@ -95,4 +103,16 @@ function smCrypto(sm4, key, length) {
     for (let i = 0; i < length; i++) result[i] = data[i] ^ keystream[i];
     return result;
   };
+}
+
+/** Reads a byte stream into one buffer, to its end. */
+export async function lengthOf(stream) {
+  const reader = stream.getReader({ mode: 'byob' });
+  let [buffer, length] = [new ArrayBuffer(1 << 20), 0];
+  for (;;) {
+    const { done, value } = await reader.read(new Uint8Array(buffer));
+    if (done) return length;
+    length += value.length;
+    ({ buffer } = value);
+  }
 }

@@ -1,7 +1,7 @@
 /** Files as streams: through a `TransformStream`, or read lazily from a `Blob` of any size. */
 import { type Bytes, concatenated, offsetOf, optionsOf, type Position, u64, viewOf } from './arguments.js';
 import { type AbortOptions, CtrStream } from './ctr-stream.js';
-import { asStillkeyError, guarded, usage } from './errors.js';
+import { asStillkeyError, guarded, type StillkeyError, usage } from './errors.js';
 import type { FileEntry } from './file-dictionary.js';
 import { describe } from './handle.js';
 import { KeyDictionary } from './key-dictionary.js';
@@ -66,7 +66,8 @@ export function decryptStream(info: FileInfo, options?: StreamOptions): Transfor
 /**
  * The plaintext of a `Blob` or `File`, or of a part of it, read as it is asked for: memory doesn't grow with the size.
  *
- * {@link readAll} has it in one piece.
+ * It is a byte stream: `getReader({ mode: 'byob' })` reads into a buffer of the caller's, so that nothing is allocated. {@link readAll} has
+ * it in one piece.
  *
  * @param info How the file is encrypted.
  * @throws {@link StillkeyError} as {@link KeyDictionary.dataKey}; `usage` for a range that can't be. Inside the stream, `usage`
@@ -76,10 +77,64 @@ export function decryptBlob(blob: Blob, info: FileInfo, options?: BlobOptions): 
   const { start = 0, end, signal } = guarded(() => optionsOf(options));
   const range = guarded(() => rangeOf(blobOf(blob).size, start, end));
   const cipher = guarded(() => new FileCipher(info));
-  return lazily(range, READ, new Ending(signal, cipher), async (from, to) => {
-    const bytes = await readBlob(blob, from, to);
-    return cipher.apply(BigInt(from), bytes, signal);
+  const source = new BlobReader(blob, range);
+  const ending = new Ending(signal, {
+    free() {
+      cipher.free();
+      source.free();
+    },
   });
+  return lazily(range, READ, ending, async (from, piece) => {
+    await source.fill(piece);
+    signal?.throwIfAborted();
+    cipher.applyInPlace(BigInt(from), piece);
+  });
+}
+
+/**
+ * The bytes of a range of a `Blob`, one piece after the other, through one buffer where the host can: browsers let more than 100 MiB come
+ * together of buffers that they have made and nobody needs any more.
+ */
+class BlobReader {
+  readonly #blob: Blob;
+  readonly #reader: ReadableStreamBYOBReader | undefined;
+  #at: number;
+  #buffer: ArrayBuffer | undefined;
+
+  constructor(blob: Blob, [start, end]: readonly [number, number]) {
+    this.#blob = blob;
+    this.#at = start;
+    try {
+      this.#reader = blob.slice(start, end).stream().getReader({ mode: 'byob' });
+    } catch {
+      // An older host's streams don't take buffers.
+    }
+  }
+
+  /** Fills `piece` with the bytes that come next. */
+  async fill(piece: Uint8Array): Promise<void> {
+    const from = this.#at;
+    this.#at += piece.length;
+    if (!this.#reader) return piece.set(await readBlob(this.#blob, from, this.#at));
+    for (let filled = 0; filled < piece.length; ) {
+      const value = await this.#read(this.#reader, Math.min(READ, piece.length - filled)).catch((error: unknown) => {
+        throw unreadable(from, this.#at, asStillkeyError(error).message, error);
+      });
+      if (!value?.length) throw unreadable(from, this.#at, 'it ends before; the file may have changed');
+      piece.set(value, filled);
+      filled += value.length;
+    }
+  }
+
+  async #read(reader: ReadableStreamBYOBReader, length: number): Promise<Uint8Array | undefined> {
+    const { value } = await reader.read(new Uint8Array(this.#buffer ?? new ArrayBuffer(READ), 0, length));
+    this.#buffer = value?.buffer;
+    return value;
+  }
+
+  free(): void {
+    this.#reader?.cancel().catch(() => {});
+  }
 }
 
 /**
@@ -117,6 +172,10 @@ class FileCipher {
       key?.free();
     }
     this.#isOwn = true;
+  }
+
+  applyInPlace(offset: bigint, bytes: Uint8Array): void {
+    this.#stream?.applyAt(offset, bytes);
   }
 
   /** Always a new array. */
@@ -159,32 +218,46 @@ export class Ending {
   }
 }
 
-/** @internal A stream of the bytes of a range, piece by piece, each when it is asked for. Pieces end at multiples of `size`. */
+/**
+ * @internal A stream of the bytes of a range, piece by piece, each when it is asked for. Pieces end at multiples of `size`, or where the
+ * reader's own buffer does. `fill` writes the bytes that stand at `from`.
+ */
 export function lazily(
   [start, end]: readonly [number, number],
   size: number,
   ending: Ending,
-  read: (from: number, to: number) => Promise<Uint8Array<ArrayBuffer>>,
+  fill: (from: number, piece: Uint8Array<ArrayBuffer>) => Promise<void>,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   let at = start;
   let ended = false;
-  return new ReadableStream<Uint8Array<ArrayBuffer>>(
+  const finish = (controller: ReadableByteStreamController) => {
+    ended = true;
+    ending.end();
+    controller.close();
+    // A reader that waits with a buffer gets it back.
+    controller.byobRequest?.respond(0);
+  };
+  return new ReadableStream(
     {
+      type: 'bytes',
       start: (controller) => ending.watch(controller),
       async pull(controller) {
         try {
-          if (at < end) {
-            const to = Math.min(end, (Math.floor(at / size) + 1) * size);
-            const piece = await read(at, to);
-            if (ended) return;
-            controller.enqueue(piece);
-            at = to;
-          }
-          if (at >= end) {
-            ending.end();
-            controller.close();
-          }
+          if (at >= end) return finish(controller);
+          const request = controller.byobRequest;
+          const view = request?.view;
+          const length = Math.min(end, (Math.floor(at / size) + 1) * size) - at;
+          const piece = view
+            ? new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, Math.min(view.byteLength, length))
+            : guarded(() => new Uint8Array(length));
+          await fill(at, piece);
+          if (ended) return;
+          at += piece.length;
+          if (request) request.respond(piece.length);
+          else controller.enqueue(piece);
+          if (at >= end) finish(controller);
         } catch (error) {
+          ended = true;
           ending.end();
           throw error;
         }
@@ -218,10 +291,12 @@ export async function readBlob(blob: Blob, from: number, to: number): Promise<Ui
   try {
     bytes = new Uint8Array(await blob.slice(from, to).arrayBuffer());
   } catch (error) {
-    throw usage(`bytes ${from} to ${to} could not be read: ${asStillkeyError(error).message}`, 'unavailable', error);
+    throw unreadable(from, to, asStillkeyError(error).message, error);
   }
-  if (bytes.length !== to - from) {
-    throw usage(`bytes ${from} to ${to} could not be read: there were ${bytes.length}; the file may have changed`, 'unavailable');
-  }
+  if (bytes.length !== to - from) throw unreadable(from, to, `there were ${bytes.length}; the file may have changed`);
   return bytes;
+}
+
+function unreadable(from: number, to: number, why: string, cause?: unknown): StillkeyError {
+  return usage(`bytes ${from} to ${to} could not be read: ${why}`, 'unavailable', cause);
 }

@@ -202,7 +202,9 @@ export class SealedObject extends Handle {
   stream(options?: BlobOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
     const { start = 0, end = this.plaintextLength, signal } = guarded(() => optionsOf(options));
     const range = guarded(() => rangeOf(this.plaintextLength, start, end));
-    return lazily(range, this.#readSize, new Ending(signal), (from, to) => this.#readWithin(from, to));
+    return lazily(range, this.#readSize, new Ending(signal), async (from, piece) => {
+      piece.set(await this.#readWithin(from, from + piece.length));
+    });
   }
 
   get #readSize(): number {

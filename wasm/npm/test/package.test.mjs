@@ -1,6 +1,6 @@
 // What npm would publish: its files, its types, and that it works where it is installed.
 import assert from 'node:assert';
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -11,7 +11,12 @@ const root = resolve(fileURLToPath(import.meta.url), '../..');
 const scratch = mkdtempSync(join(tmpdir(), 'stillkey-package-'));
 after(() => rmSync(scratch, { recursive: true }));
 
-const run = (program, args, cwd = root) => execFileSync(program, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+/** What a program prints; when it fails, that is in the error. */
+function run(program, args, cwd = root) {
+  const { status, stdout, stderr } = spawnSync(program, args, { cwd, encoding: 'utf8' });
+  assert.equal(status, 0, `${program} ${args.join(' ')}\n${stdout}${stderr}`);
+  return stdout;
+}
 const tool = (name) => join(root, 'node_modules/.bin', name);
 
 const [packed] = JSON.parse(run('npm', ['pack', '--json', '--pack-destination', scratch]));
@@ -65,6 +70,6 @@ test('installed elsewhere, it works for import, for require and for TypeScript',
   for (const [file, module] of [['use.mts', 'nodenext'], ['use.cts', 'nodenext'], ['bundled.ts', 'bundler']]) {
     writeFileSync(join(scratch, file), typed);
     const resolution = module === 'bundler' ? ['--module', 'esnext', '--moduleResolution', 'bundler'] : ['--module', module];
-    run(tool('tsc'), ['--noEmit', '--strict', '--target', 'es2022', '--types', '', ...resolution, file], scratch);
+    run(tool('tsc'), ['--noEmit', '--strict', '--target', 'es2022', ...resolution, file], scratch);
   }
 });

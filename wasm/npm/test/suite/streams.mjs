@@ -65,6 +65,24 @@ export function define(stillkey, { test, cases }) {
     await reader.cancel();
   });
 
+  test('a reader with a buffer of its own gets it filled', async () => {
+    const stream = newStream();
+    const key = MasterKey.random();
+    const object = await SealedObject.from(SealedObject.seal(plaintext(300_000), key), key);
+    for (const source of [decryptBlob(new Blob([encrypted(stream, 300_000)]), stream, { start: 7 }), object.stream({ start: 7 })]) {
+      const reader = source.getReader({ mode: 'byob' });
+      const [found, sizes] = [[], [1, 1000, 100_000, 65_536]];
+      let buffer = new ArrayBuffer(100_000);
+      for (let turn = 0; ; turn++) {
+        const { done, value } = await reader.read(new Uint8Array(buffer, 0, sizes[turn % 4]));
+        if (done) break;
+        found.push(value.slice());
+        ({ buffer } = value);
+      }
+      equal(new Uint8Array(await new Blob(found).arrayBuffer()), plaintext(300_000).slice(7));
+    }
+  });
+
   test('a range that cannot be is refused', async () => {
     for (const options of [{ start: 2, end: 1 }, { start: -1 }, { end: 1.5 }, { start: '1' }, 7]) {
       const error = await thrownBy(() => decryptBlob(new Blob(['abc']), newStream(), options));
