@@ -83,10 +83,7 @@ impl KeyDictionary {
 
     /// The key for files of `method`, a number; none for plaintext.
     pub fn data_key(&self, id: u64, method: i32) -> Result<Option<DataKey>, Failure> {
-        Ok(self
-            .0
-            .data_key(id, MethodNumber(method))?
-            .map(|key| DataKey(key)))
+        Ok(self.0.data_key(id, MethodNumber(method))?.map(DataKey))
     }
 
     /// Why a new key is due: a reason's name, or none.
