@@ -40,8 +40,10 @@ function build(name, simd, scratch) {
   const env = { CARGO_ENCODED_RUSTFLAGS: rustflags.join('\x1f') };
   // Debian's compiler has no linker of its own for this target.
   if (toolchain === 'stillkey-cross') env.CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER = 'wasm-ld-22';
-  run('cargo', [`+${toolchain}`, 'build', '-p', 'stillkey-bindings', '--profile', 'npm', '--target', target, '--locked'], env);
-  const module = join(metadata.target_directory, target, 'npm/stillkey_bindings.wasm');
+  // A folder for each: cargo leaves such flags out of its names, so in one folder, each module's build would undo the other's.
+  const folder = join(metadata.target_directory, 'npm', name);
+  run('cargo', [`+${toolchain}`, 'build', '-p', 'stillkey-bindings', '--profile', 'npm', '--target', target, '--target-dir', folder, '--locked'], env);
+  const module = join(folder, target, 'npm/stillkey_bindings.wasm');
   const out = join(scratch, name);
   run(wasmBindgen, ['--target', 'bundler', '--out-dir', out, '--out-name', 'bindings', module]);
   const optimised = join(dist, `${name}.wasm`);

@@ -105,7 +105,9 @@ export class CtrStream extends Handle {
 
   #importKey(): Promise<CryptoKey> {
     const stream = guarded(() => rawOf<raw.CtrStream>(this, CtrStream));
-    this.#webKey ??= importKey(stream);
+    this.#webKey ??= importKey(stream).catch((error: unknown) => {
+      throw asStillkeyError(error);
+    });
     return this.#webKey;
   }
 

@@ -1,5 +1,5 @@
 // What the API promises beyond the vectors: handles, round trips, positions, secrets.
-import { equal, ok, plaintext, thrownBy, toHex } from '../harness.mjs';
+import { clock, equal, ok, plaintext, thrownBy, toHex } from '../harness.mjs';
 
 export function define(stillkey, { test, kernel }) {
   const { CtrStream, DataKey, Envelope, FileDictionary, KeyDictionary, MasterKey, Method, SealedObject } = stillkey;
@@ -155,11 +155,11 @@ export function define(stillkey, { test, kernel }) {
     const file = largeFileDictionary(100_000);
     let [dictionary, entries, records, milliseconds] = [null, null, null, Infinity];
     // The best of some: other work on the machine slows it down at times, and nothing speeds it up.
-    for (let round = 0; round < 5 && milliseconds >= 1000; round++) {
-      const start = performance.now();
+    for (const end = performance.now() + 10_000; milliseconds >= 1000 && performance.now() < end; ) {
+      const start = clock();
       dictionary = FileDictionary.parse(file);
       [entries, records] = [dictionary.entries, dictionary.records];
-      milliseconds = performance.now() - start;
+      milliseconds = clock() - start;
     }
     equal([entries.length, records.length, dictionary.verdict.state], [100_000, 100_000, 'complete']);
     const name = '/data/dir/000077777.sst';
