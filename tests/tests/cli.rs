@@ -85,5 +85,5 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    config decrypt decrypt_file demo encrypt generated help init inspect keygen master_keys rotate store tree verify
+    config decrypt decrypt_file demo encrypt generated help init inspect keygen master_keys rekey rotate store tree verify
 }

@@ -3,7 +3,7 @@
 //! A WebAssembly module can't ask its host what it is able to do: a module with vector instructions either loads or doesn't. So whether
 //! there are any is settled at compile time, by the target feature `simd128`, and a package has to bring two modules.
 //!
-//! The JavaScript bindings, the npm package and the inspector page are not written yet.
+//! For JavaScript, `wasm/bindings` makes the modules of the npm package `stillkey` out of it, and `wasm/npm` the package.
 
 #[cfg(target_feature = "simd128")]
 mod kernel;

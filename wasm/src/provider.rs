@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(target_feature = "simd128")]
+use stillkey_core::cipher::{AeadKernel, AeadKey, CtrGcm};
 use stillkey_core::cipher::{CipherProvider, CtrKernel};
 use stillkey_core::{Cipher, DataKey};
 
@@ -27,6 +29,10 @@ impl CipherProvider for Simd {
 
     fn ctr(&self, key: &DataKey) -> Arc<dyn CtrKernel> {
         crate::kernel::ctr(key)
+    }
+
+    fn aead(&self, key: &AeadKey) -> Box<dyn AeadKernel> {
+        Box::new(CtrGcm::new(self.ctr(&key.ctr_key())))
     }
 }
 

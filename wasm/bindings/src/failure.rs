@@ -1,0 +1,80 @@
+//! The core's errors as JavaScript sees them: an `Error` with a code, a reason and an offset.
+
+use js_sys::{Error as JsError, Reflect};
+use stillkey_core::Error;
+use wasm_bindgen::JsValue;
+
+/// What every function here throws.
+#[derive(Debug)]
+pub struct Failure {
+    code: &'static str,
+    reason: &'static str,
+    offset: Option<u64>,
+    message: String,
+}
+
+impl Failure {
+    /// A call that can't be right.
+    pub(crate) fn usage(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code: "usage",
+            reason,
+            offset: None,
+            message: message.into(),
+        }
+    }
+
+    /// The same failure, found this many units from the start of what was given.
+    pub(crate) fn at(mut self, offset: u64) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (code, reason) = match &error {
+            Error::WrongMasterKey(_) => ("wrong-master-key", "wrong-master-key"),
+            Error::OtherMasterKeyKind { .. } => ("wrong-master-key", "other-kind"),
+            Error::Damaged(_) => ("damaged", "damaged"),
+            Error::Unsupported(_) => ("unsupported", "unsupported"),
+            Error::WrongContext => ("usage", "wrong-context"),
+            Error::NotFound(_) => ("usage", "not-found"),
+            Error::Unavailable(_) => ("usage", "unavailable"),
+            _ => ("usage", "misuse"),
+        };
+        let offset = match &error {
+            Error::Damaged(damage) => Some(damage.at),
+            _ => None,
+        };
+        Self {
+            code,
+            reason,
+            offset,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<Failure> for JsValue {
+    fn from(failure: Failure) -> Self {
+        let error = JsError::new(&failure.message);
+        // Setting a property of a fresh object doesn't fail.
+        let set = |name: &str, value: JsValue| drop(Reflect::set(&error, &name.into(), &value));
+        set("code", failure.code.into());
+        set("reason", failure.reason.into());
+        if let Some(offset) = failure.offset {
+            set("offset", JsValue::from_f64(to_number(offset)));
+        }
+        error.into()
+    }
+}
+
+/// A position as JavaScript's number: exact up to 2^53, where no file reaches.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "positions in bytes that are in memory"
+)]
+pub(crate) fn to_number(position: u64) -> f64 {
+    position as f64
+}

@@ -1,0 +1,198 @@
+//! File dictionaries as columns: 100,000 entries are a dozen arrays, and not as many objects that each cost a call.
+
+use stillkey_core::{
+    FileDictionary as CoreFileDictionary, FileInfo, LogReader, Reading, Record, Recovered, Verdict,
+};
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::failure::{Failure, to_number};
+
+/// A `file.dict` as read.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct FileDictionary {
+    recovered: Recovered,
+    entries: Infos,
+    records: Infos,
+    places: Places,
+}
+
+/// Where log records stand, one row for each.
+#[derive(Debug, Default)]
+struct Places {
+    at: Vec<f64>,
+    len: Vec<u32>,
+    checksum: Vec<u32>,
+    is_insert: Vec<u8>,
+}
+
+/// Names with what is known about their files, one row for each. Each column can be taken once.
+#[wasm_bindgen]
+#[derive(Clone, Debug, Default)]
+pub struct Infos {
+    names: String,
+    /// In UTF-16 units, by which JavaScript cuts strings.
+    name_ends: Vec<u32>,
+    name_end: u32,
+    key_ids: Vec<u64>,
+    methods: Vec<i32>,
+    ivs: Vec<u8>,
+    iv_ends: Vec<u32>,
+}
+
+impl Infos {
+    fn push(&mut self, name: &str, info: &FileInfo) {
+        self.names.push_str(name);
+        let len = name.encode_utf16().count();
+        self.name_end = self
+            .name_end
+            .saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+        self.name_ends.push(self.name_end);
+        self.key_ids.push(info.key_id);
+        self.methods.push(info.method.0);
+        self.ivs.extend_from_slice(info.iv_bytes());
+        self.iv_ends
+            .push(u32::try_from(self.ivs.len()).unwrap_or(u32::MAX));
+    }
+}
+
+#[wasm_bindgen]
+impl Infos {
+    /// All names, one behind the other.
+    pub fn take_names(&mut self) -> String {
+        std::mem::take(&mut self.names)
+    }
+
+    /// Where each name ends, in UTF-16 units.
+    pub fn take_name_ends(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.name_ends)
+    }
+
+    /// Ids of the data keys.
+    pub fn take_key_ids(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.key_ids)
+    }
+
+    /// Numbers of the methods.
+    pub fn take_methods(&mut self) -> Vec<i32> {
+        std::mem::take(&mut self.methods)
+    }
+
+    /// All initialization vectors, one behind the other.
+    pub fn take_ivs(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.ivs)
+    }
+
+    /// Where each initialization vector ends, in bytes.
+    pub fn take_iv_ends(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.iv_ends)
+    }
+}
+
+#[wasm_bindgen]
+impl FileDictionary {
+    /// Reads a `file.dict`; damage in its log is a verdict and not a failure. `as_tikv`: as TiKV reads, else strictly.
+    pub fn parse(file: &[u8], as_tikv: bool) -> Result<Self, Failure> {
+        let reading = if as_tikv {
+            Reading::Tikv
+        } else {
+            Reading::Strict
+        };
+        let recovered = CoreFileDictionary::recover(file, reading)?;
+        let mut entries = Infos::default();
+        for (name, info) in recovered.dictionary.iter() {
+            entries.push(name, info);
+        }
+        let (mut records, mut places) = (Infos::default(), Places::default());
+        let count = usize::try_from(recovered.records).unwrap_or(usize::MAX);
+        for located in LogReader::new(file, reading)?.take(count) {
+            places.at.push(to_number(located.at));
+            places
+                .len
+                .push(u32::try_from(located.len).unwrap_or(u32::MAX));
+            places.checksum.push(located.checksum);
+            places
+                .is_insert
+                .push(u8::from(matches!(located.record, Record::Insert { .. })));
+            match located.record {
+                Record::Insert { name, info } => records.push(name, &info),
+                Record::Remove { name } => records.push(name, &FileInfo::default()),
+            }
+        }
+        Ok(Self {
+            recovered,
+            entries,
+            records,
+            places,
+        })
+    }
+
+    /// The version byte of the file.
+    pub fn version(&self) -> u8 {
+        self.recovered.version.number()
+    }
+
+    /// The entries, sorted by name.
+    pub fn take_entries(&mut self) -> Infos {
+        std::mem::take(&mut self.entries)
+    }
+
+    /// The log's valid records; a remove record has an empty row.
+    pub fn take_records(&mut self) -> Infos {
+        std::mem::take(&mut self.records)
+    }
+
+    /// Where each record starts, in bytes from the start of the file.
+    pub fn take_record_at(&mut self) -> Vec<f64> {
+        std::mem::take(&mut self.places.at)
+    }
+
+    /// Lengths of the records in bytes.
+    pub fn take_record_len(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.places.len)
+    }
+
+    /// Checksums of the records.
+    pub fn take_record_checksum(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.places.checksum)
+    }
+
+    /// 1 for each insert record, 0 for each remove record.
+    pub fn take_record_is_insert(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.places.is_insert)
+    }
+
+    /// How the log ends: `complete`, `torn-tail` or `corrupt`.
+    pub fn verdict(&self) -> String {
+        match self.recovered.verdict {
+            Verdict::Complete => "complete",
+            Verdict::TornTail { .. } => "torn-tail",
+            Verdict::Corrupt { .. } => "corrupt",
+        }
+        .to_owned()
+    }
+
+    /// Where that is, in bytes from the start of the file.
+    pub fn verdict_at(&self) -> f64 {
+        match self.recovered.verdict {
+            Verdict::Complete => 0.0,
+            Verdict::TornTail { at, .. } | Verdict::Corrupt { at, .. } => to_number(at),
+        }
+    }
+
+    /// Bytes of a torn record.
+    pub fn verdict_dropped(&self) -> f64 {
+        match self.recovered.verdict {
+            Verdict::TornTail { dropped, .. } => to_number(dropped),
+            _ => 0.0,
+        }
+    }
+
+    /// What is wrong with a log that is corrupt.
+    pub fn verdict_why(&self) -> String {
+        match &self.recovered.verdict {
+            Verdict::Corrupt { why, .. } => why.to_string(),
+            _ => String::new(),
+        }
+    }
+}

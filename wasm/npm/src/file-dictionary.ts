@@ -1,0 +1,204 @@
+/** The file dictionary: which data key, initialization vector and method each file has, and the log that says so. */
+import { type Bytes, optionsOf, textOf, wholeOf } from './arguments.js';
+import type * as raw from './bindings.js';
+import { guarded, usage } from './errors.js';
+import { type Method, methodName } from './method.js';
+import { wasm } from './module.js';
+
+/** How one file is encrypted. */
+export interface FileEntry {
+  /** The file's name. */
+  readonly name: string;
+  /** The id of its data key. */
+  readonly keyId: bigint;
+  /** Its method; `unknown` for a number of the future. */
+  readonly method: Method | 'unknown';
+  /** The method's number as stored. */
+  readonly methodNumber: number;
+  /** Its initialization vector as stored: 16 bytes, or none for plaintext. Any other length is a mistake of whoever wrote it. */
+  readonly iv: Uint8Array;
+}
+
+/** One record of the log: a file was added, or changed, or removed. */
+export interface LogRecord {
+  /** Where it starts: bytes from the start of the file. */
+  readonly offset: number;
+  /** Its length in bytes. */
+  readonly length: number;
+  /** Its CRC-32, which fits. */
+  readonly checksum: number;
+  /** What it does. */
+  readonly kind: 'insert' | 'remove';
+  /** The file's name. */
+  readonly name: string;
+  /** The entry that it sets; `null` for a removal. */
+  readonly entry: FileEntry | null;
+}
+
+/** How a log ends. Places are bytes from the start of the file. */
+export type Verdict =
+  /** With its last record. */
+  | { readonly state: 'complete' }
+  /** In the middle of an append that was never acknowledged. What stands before `at` is whole; `dropped` bytes of the torn record follow. */
+  | { readonly state: 'torn-tail'; readonly at: number; readonly dropped: number }
+  /** With a damaged record, which starts at `at`. Records after it can't be trusted. */
+  | { readonly state: 'corrupt'; readonly at: number; readonly why: string };
+
+/** Options of {@link FileDictionary.parse}. */
+export interface ParseOptions {
+  /**
+   * `strict`, the default, reports damage that can be told from a torn append. `tikv` reads exactly as TiKV does: a record that reaches
+   * past the end is a torn tail whatever its cause.
+   */
+  reading?: 'strict' | 'tikv';
+}
+
+/** A `file.dict` as read. It holds no secret, and nothing of it stays in the module: there is nothing to free. */
+export class FileDictionary {
+  /** The form of the file: 1, one envelope that is rewritten on every change, or 2, with a log. */
+  readonly version: 1 | 2;
+
+  /** Number of entries. */
+  readonly entryCount: number;
+
+  /** Number of valid records in the log; 0 in version 1. */
+  readonly recordCount: number;
+
+  /** How the log ends; `complete` in version 1. */
+  readonly verdict: Verdict;
+
+  readonly #entryColumns: InfoColumns;
+  readonly #recordColumns: RecordColumns;
+  #entries: FileEntry[] | undefined;
+  #records: LogRecord[] | undefined;
+  #byName: Map<string, FileEntry> | undefined;
+
+  private constructor(dictionary: raw.FileDictionary) {
+    this.version = dictionary.version() as 1 | 2;
+    this.verdict = verdictOf(dictionary);
+    this.#entryColumns = columnsOf(dictionary.take_entries());
+    this.#recordColumns = {
+      ...columnsOf(dictionary.take_records()),
+      offsets: dictionary.take_record_at(),
+      lengths: dictionary.take_record_len(),
+      checksums: dictionary.take_record_checksum(),
+      isInsert: dictionary.take_record_is_insert(),
+    };
+    this.entryCount = this.#entryColumns.keyIds.length;
+    this.recordCount = this.#recordColumns.keyIds.length;
+  }
+
+  /**
+   * Reads the bytes of a `file.dict` and says exactly where and how its log ends. Damage in the log is a {@link verdict}, not an error,
+   * so that one sees what a damaged dictionary still holds.
+   *
+   * @throws {@link StillkeyError} `damaged` or `unsupported` when its header or content can't be read.
+   */
+  static parse(bytes: Bytes, options?: ParseOptions): FileDictionary {
+    return guarded(() => {
+      const { reading = 'strict' } = optionsOf(options);
+      if (reading !== 'strict' && reading !== 'tikv') throw usage("reading: use 'strict' or 'tikv'");
+      const dictionary = wasm().FileDictionary.parse(wholeOf(bytes, 'file.dict'), reading === 'tikv');
+      try {
+        return new FileDictionary(dictionary);
+      } finally {
+        dictionary.free();
+      }
+    });
+  }
+
+  /** The entries, sorted by the bytes of their names. */
+  get entries(): readonly FileEntry[] {
+    this.#entries ??= Array.from(this.#entryColumns.keyIds, (_, row) => entryAt(this.#entryColumns, row));
+    return this.#entries;
+  }
+
+  /** The valid records of the log, in their order. */
+  get records(): readonly LogRecord[] {
+    this.#records ??= Array.from(this.#recordColumns.keyIds, (_, row) => recordAt(this.#recordColumns, row));
+    return this.#records;
+  }
+
+  /** A file's entry, if it has one. TiKV takes a file without an entry for plaintext; whether to do so is up to the caller. */
+  find(name: string): FileEntry | undefined {
+    this.#byName ??= new Map(this.entries.map((entry) => [entry.name, entry]));
+    return this.#byName.get(name);
+  }
+
+  /**
+   * A file's entry.
+   *
+   * @throws {@link StillkeyError} `usage`, `not-found`.
+   */
+  get(name: string): FileEntry {
+    const entry = this.find(guarded(() => textOf(name, 'name')));
+    if (!entry) throw usage(`no entry ${JSON.stringify(name)} in the file dictionary`, 'not-found');
+    return entry;
+  }
+}
+
+/** Names and what is known about their files, row by row. */
+interface InfoColumns {
+  names: string;
+  nameEnds: Uint32Array;
+  keyIds: BigUint64Array;
+  methods: Int32Array;
+  ivs: Uint8Array;
+  ivEnds: Uint32Array;
+}
+
+interface RecordColumns extends InfoColumns {
+  offsets: Float64Array;
+  lengths: Uint32Array;
+  checksums: Uint32Array;
+  isInsert: Uint8Array;
+}
+
+function columnsOf(infos: raw.Infos): InfoColumns {
+  try {
+    return {
+      names: infos.take_names(),
+      nameEnds: infos.take_name_ends(),
+      keyIds: infos.take_key_ids(),
+      methods: infos.take_methods(),
+      ivs: infos.take_ivs(),
+      ivEnds: infos.take_iv_ends(),
+    };
+  } finally {
+    infos.free();
+  }
+}
+
+function entryAt(columns: InfoColumns, row: number): FileEntry {
+  const methodNumber = columns.methods[row] ?? 0;
+  return {
+    name: nameAt(columns, row),
+    keyId: columns.keyIds[row] ?? 0n,
+    method: methodName(methodNumber),
+    methodNumber,
+    iv: columns.ivs.subarray(columns.ivEnds[row - 1] ?? 0, columns.ivEnds[row]),
+  };
+}
+
+function nameAt({ names, nameEnds }: InfoColumns, row: number): string {
+  return names.slice(nameEnds[row - 1] ?? 0, nameEnds[row]);
+}
+
+function recordAt(columns: RecordColumns, row: number): LogRecord {
+  const isInsert = columns.isInsert[row] === 1;
+  return {
+    offset: columns.offsets[row] ?? 0,
+    length: columns.lengths[row] ?? 0,
+    checksum: columns.checksums[row] ?? 0,
+    kind: isInsert ? 'insert' : 'remove',
+    name: nameAt(columns, row),
+    entry: isInsert ? entryAt(columns, row) : null,
+  };
+}
+
+function verdictOf(dictionary: raw.FileDictionary): Verdict {
+  const [state, at] = [dictionary.verdict(), dictionary.verdict_at()];
+  if (state === 'torn-tail') return { state, at, dropped: dictionary.verdict_dropped() };
+  if (state === 'corrupt') return { state, at, why: dictionary.verdict_why() };
+  return { state: 'complete' };
+}

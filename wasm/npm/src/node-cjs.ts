@@ -1,0 +1,10 @@
+/** The entry point of Node.js for `require`. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { setPlatform } from './module.js';
+
+const read = (name: string) => readFileSync(join(__dirname, '..', `${name}.wasm`));
+setPlatform({ source: read, sourceNow: read });
+
+export * from './api.js';

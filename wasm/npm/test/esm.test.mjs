@@ -1,0 +1,9 @@
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+import * as stillkey from 'stillkey';
+
+import { define } from './suite/index.mjs';
+
+const cases = JSON.parse(readFileSync(new URL('cases.json', import.meta.url), 'utf8'));
+define(stillkey, { test, cases, kernel: 'simd128' });
