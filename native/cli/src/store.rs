@@ -130,7 +130,13 @@ impl Args {
                 )
             }
             Action::Mv { from, to } => {
-                self.open(ui)?.rename_file(from, to)?;
+                let store = self.open(ui)?;
+                if let Some(directory) = Path::new(to).parent()
+                    && directory != Path::new("")
+                {
+                    store.create_directory(directory)?;
+                }
+                store.rename_file(from, to)?;
                 ui.result(
                     &format!("{from} is now {to}"),
                     &json!({ "from": from, "to": to }),

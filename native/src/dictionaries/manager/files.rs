@@ -188,22 +188,23 @@ impl DataKeyManager {
     ) -> Result<(), Error> {
         let (from, to) = (self.locate(from)?, self.locate(to)?);
         let _locks = self.name_locks.lock(&[&from, &to]);
+        let entry = self.find(&from);
+        if entry.is_none() {
+            self.expect_untracked_allowed(&from)?;
+        }
         fsops::expect_file(&from.path)?;
         if fsops::exists(&to.path)? {
             return Err(Error::AlreadyExists { path: to.path });
         }
         expect_directory(&to.path)?;
         // An entry there is that of a file which is gone: it must not be taken for that of this one.
-        match self.find(&from) {
+        match entry {
             Some((_, info)) => {
                 let other = to.other.as_deref();
                 self.set_entry(&to.name, info)?;
                 other.map_or(Ok(None), |other| self.remove_entry(other))?;
             }
-            None => {
-                self.expect_untracked_allowed(&from)?;
-                self.forget_entries(&to)?;
-            }
+            None => self.forget_entries(&to)?,
         }
         transfer(&from, &to).inspect_err(|_| self.forget_entry_of_missing(&to))
     }
@@ -231,6 +232,14 @@ impl DataKeyManager {
         fsops::sync(&fsops::open(source, Access::Read)?, source)?;
         self.set_entry(&to.name, info)?;
         fsops::rename(source, &to.path).inspect_err(|_| self.forget_entry_of_missing(&to))
+    }
+
+    /// Makes a directory and what is missing above it, for its owner only. One that is there already is no error.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Usage`] for a path that isn't below the directory.
+    pub fn create_directory(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        fsops::create_directories(&self.locate(path.as_ref())?.path)
     }
 
     /// Removes a directory with all that is in it, and all entries below it.
