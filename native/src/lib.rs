@@ -93,9 +93,9 @@ pub use config::{
 };
 pub use dictionaries::{
     BackgroundRotation, Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey,
-    ManagedFile, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, Started, Startup,
-    Untracked, data_path, is_unfinished, read_file_dictionary, read_key_dictionary,
-    read_key_envelope,
+    ManagedFile, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, RetiredKeys,
+    Started, Startup, Untracked, data_path, is_unfinished, read_file_dictionary,
+    read_key_dictionary, read_key_envelope,
 };
 pub use error::{Error, ErrorKind};
 pub use file::{EncryptedFile, EncryptedReader, EncryptedWriter};

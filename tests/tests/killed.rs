@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -56,7 +57,7 @@ fn write_until_killed(directory: &Path) {
                 loop {
                     let name = |number: usize| format!("{thread}-{number}");
                     let (from, to) = (name(random_below(NAMES)), name(random_below(NAMES)));
-                    let exists = |name: &str| manager.entry(name).is_ok();
+                    let exists = |name: &str| manager.open_file(name).is_ok();
                     match random_below(3) {
                         0 if exists(&from) => {
                             say(format!("delete {from} -"));
@@ -140,7 +141,8 @@ fn run_until_killed(directory: &Path, said: &mut [Said]) {
         let reading = scope.spawn(|| lines.collect());
         thread::sleep(Duration::from_micros(random_below(30_000) as u64));
         writer.kill().unwrap();
-        writer.wait().unwrap();
+        let killed = writer.wait().unwrap().signal();
+        assert_eq!(killed, Some(9), "it ended by itself");
         reading.join().unwrap()
     });
     for line in [first].into_iter().chain(rest) {
@@ -168,6 +170,12 @@ fn found(manager: &DataKeyManager, thread: usize) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     if let Some(directory) = std::env::var_os(WRITER) {
+        // A thread that fails must not leave the others to be killed as if nothing had happened.
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            report(panic);
+            std::process::abort();
+        }));
         return write_until_killed(directory.as_ref());
     }
     let place = tempfile::tempdir().unwrap();
@@ -301,7 +309,7 @@ impl<'p> Mounted<'p> {
             .unwrap();
         assert!(
             mounted.status.success(),
-            "a small file system takes root, or a user namespace in which tests/run starts the tests: {}",
+            "to mount a small file system takes root: {}",
             String::from_utf8_lossy(&mounted.stderr)
         );
         Self(place)

@@ -24,8 +24,14 @@ pub struct KeyEntry {
     pub creation_time: u64,
     /// Whether it was ever stored under the plaintext master key. Never cleared.
     pub was_exposed: bool,
+    /// When it was put aside because no file used it, in seconds since 1970-01-01 UTC. Only in a dictionary of such keys; TiKV has no such
+    /// field, and keeps it.
+    pub retired_at: Option<u64>,
     unknown: UnknownFields,
 }
+
+/// The field of [`KeyEntry::retired_at`], far from those that TiKV may add.
+const RETIRED_AT: u32 = 2001;
 
 impl KeyEntry {
     /// An entry that has never been exposed.
@@ -35,6 +41,7 @@ impl KeyEntry {
             method: method.into(),
             creation_time,
             was_exposed: false,
+            retired_at: None,
             unknown: UnknownFields::default(),
         }
     }
@@ -47,6 +54,7 @@ impl KeyEntry {
             method: self.method,
             creation_time: self.creation_time,
             was_exposed: self.was_exposed,
+            retired_at: self.retired_at,
             unknown: self.unknown.clone(),
         }
     }
@@ -202,6 +210,11 @@ impl KeyDictionary {
             return Ok(None);
         };
         DataKey::new(cipher, self.get(id)?.key.duplicate()).map(Some)
+    }
+
+    /// Removes a key and returns it: no file may use it any more, and it may not be the current one.
+    pub fn remove(&mut self, id: u64) -> Option<KeyEntry> {
+        self.keys.remove(&id)
     }
 
     /// Adds a key that was made elsewhere, and returns the entry that had its id.
@@ -361,6 +374,7 @@ impl Message for KeyEntry {
             method: MethodNumber::default(),
             creation_time: 0,
             was_exposed: false,
+            retired_at: None,
             unknown: UnknownFields::default(),
         };
         for field in Fields::new(bytes) {
@@ -370,6 +384,7 @@ impl Message for KeyEntry {
                 2 => entry.method = MethodNumber(field.enumeration()?),
                 3 => entry.creation_time = field.varint()?,
                 4 => entry.was_exposed = field.varint()? != 0,
+                RETIRED_AT => entry.retired_at = Some(field.varint()?),
                 _ => entry.unknown.keep(&field),
             }
         }
@@ -381,6 +396,9 @@ impl Message for KeyEntry {
         protobuf::put_enumeration(out, 2, self.method.0);
         protobuf::put_number(out, 3, self.creation_time);
         protobuf::put_number(out, 4, self.was_exposed.into());
+        if let Some(time) = self.retired_at {
+            protobuf::put_number_always(out, RETIRED_AT, time);
+        }
         self.unknown.encode_to(out);
     }
 }

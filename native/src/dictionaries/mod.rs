@@ -10,6 +10,7 @@ mod lock;
 mod log_file;
 mod manager;
 mod reader;
+mod retired;
 mod sealed_keys;
 mod startup;
 #[cfg(test)]
@@ -35,7 +36,7 @@ use crate::error::Error;
 
 pub use manager::{
     BackgroundRotation, Commits, DataKeyManager, ManagedFile, Mismatches, Names, RekeyProgress,
-    RekeyReport, RekeySelection, Untracked, data_path, is_unfinished,
+    RekeyReport, RekeySelection, RetiredKeys, Untracked, data_path, is_unfinished,
 };
 pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
 pub use startup::{Started, Startup};
@@ -44,6 +45,11 @@ pub use writer::DictionaryWriter;
 const KEY_DICT: &str = "key.dict";
 const FILE_DICT: &str = "file.dict";
 const LOCK: &str = "stillkey.lock";
+const RETIRED_DICT: &str = "retired.dict";
+const NEXT_RETIRED_DICT: &str = "retired-next.dict";
+
+/// The files of a dictionary directory that are its own.
+const OWN: [&str; 5] = [KEY_DICT, FILE_DICT, LOCK, RETIRED_DICT, NEXT_RETIRED_DICT];
 
 /// Where the files of a dictionary directory are.
 #[derive(Clone, Debug)]

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use stillkey_core::{DataKey, KeyDictionary, MasterKey, Method};
+use stillkey_core::{DataKey, KeyDictionary, KeyEntry, MasterKey, Method};
 
 use super::reader::read_key_envelope;
+use super::retired::RetiredKeys;
 use crate::error::Error;
 use crate::fsops::{Access, Pinned};
 use crate::{SysRng, install};
@@ -66,7 +67,67 @@ impl SealedKeys {
 
     /// Seals the keys under another master key.
     pub(super) fn rotate_master_key(&mut self, master_key: &MasterKey) -> Result<(), Error> {
-        self.save(self.keys.duplicate(), master_key.clone())
+        let retired = RetiredKeys::beside(&self.path);
+        retired.prepare_next(&self.master_key, master_key)?;
+        self.save(self.keys.duplicate(), master_key.clone())?;
+        retired.take_next()
+    }
+
+    /// Puts keys aside that no file uses, and forgets those that were put aside `grace` seconds ago or more. Returns the ids of both.
+    pub(super) fn retire(
+        &mut self,
+        unused: Vec<u64>,
+        grace: u64,
+        now: u64,
+    ) -> Result<(Vec<u64>, Vec<u64>), Error> {
+        let aside = RetiredKeys::beside(&self.path);
+        let mut retired = aside.read(&self.master_key)?;
+        let is_over = |entry: &KeyEntry| {
+            let since = entry.retired_at.unwrap_or(now);
+            now.saturating_sub(since) >= grace
+        };
+        let over = retired.iter().filter(|(_, entry)| is_over(entry));
+        let forgotten: Vec<_> = over.map(|(id, _)| id).collect();
+        for id in &forgotten {
+            retired.remove(*id);
+        }
+        let mut keys = self.keys.duplicate();
+        for id in &unused {
+            if let Some(mut entry) = keys.remove(*id) {
+                entry.retired_at = Some(now);
+                retired.insert(*id, entry);
+            }
+        }
+        if !unused.is_empty() || !forgotten.is_empty() {
+            self.expect_same_kind_of_seal()?;
+            aside.write(retired, &self.master_key)?;
+        }
+        if !unused.is_empty() {
+            self.save(keys, self.master_key.clone())?;
+        }
+        Ok((unused, forgotten))
+    }
+
+    /// Brings back the keys that were put aside, and returns their ids.
+    pub(super) fn restore(&mut self) -> Result<Vec<u64>, Error> {
+        let aside = RetiredKeys::beside(&self.path);
+        let retired = aside.read(&self.master_key)?;
+        let mut keys = self.keys.duplicate();
+        let mut restored = Vec::new();
+        for (id, entry) in retired.iter() {
+            if keys.get(id).is_err() {
+                let mut entry = entry.duplicate();
+                entry.retired_at = None;
+                keys.insert(id, entry);
+                restored.push(id);
+            }
+        }
+        if !restored.is_empty() {
+            self.expect_same_kind_of_seal()?;
+            self.save(keys, self.master_key.clone())?;
+        }
+        aside.write(KeyDictionary::new(), &self.master_key)?;
+        Ok(restored)
     }
 
     /// The key that a key service wrapped opens `key.dict` by itself, but saved under it, the file would be lost to the service.

@@ -1,5 +1,6 @@
 //! Data keys and the master key, changed while files go on being created.
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use stillkey_core::{DataKey, MasterKey, Method, RotationPolicy, RotationReason};
@@ -8,6 +9,16 @@ use super::super::sealed_keys::SealedKeys;
 use super::super::writer::check_protection;
 use super::{DataKeyManager, KeyRing, held};
 use crate::error::Error;
+
+/// What became of data keys that no file uses: their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetiredKeys {
+    /// Keys that are now in the side file.
+    pub retired: Vec<u64>,
+    /// Keys that were there long enough, and are gone.
+    pub forgotten: Vec<u64>,
+}
 
 impl DataKeyManager {
     /// Makes a new data key for new files if one is due by `policy`, and returns why. `now`: seconds since 1970-01-01 UTC.
@@ -60,6 +71,46 @@ impl DataKeyManager {
     fn publish(&self, sealed_keys: &SealedKeys) {
         let keys = KeyRing::new(sealed_keys);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// Puts data keys aside that no file uses, in the side file `retired.dict` under the same master key, and forgets those that have been
+    /// there for `grace` seconds. The current key stays, and so does one that is younger than that: a file for it may be on its way.
+    /// `now`: seconds since 1970-01-01 UTC.
+    ///
+    /// An entry that an engine keeps elsewhere, a backup of `file.dict` for example, may still need such a key: choose `grace` accordingly, and
+    /// see [`DataKeyManager::restore_keys`].
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the side file can't be read; those of [`DictionaryWriter::rotate_data_key`](crate::DictionaryWriter::rotate_data_key).
+    pub fn retire_keys(&self, grace: u64, now: u64) -> Result<RetiredKeys, Error> {
+        let mut sealed_keys = held(&self.sealed_keys);
+        // Until the keys are gone, no entry is made that could name one of them.
+        let _alone = self.issuing.write().unwrap_or_else(PoisonError::into_inner);
+        let used: HashSet<u64> = {
+            let log = self.log();
+            let infos = log.dictionary().unsorted().map(|(_, info)| info.key_id);
+            infos.collect()
+        };
+        let keys = sealed_keys.keys();
+        let unused = keys.iter().filter(|(id, entry)| {
+            let is_young = now.saturating_sub(entry.creation_time) < grace;
+            !used.contains(id) && *id != keys.current_key_id() && !is_young
+        });
+        let unused = unused.map(|(id, _)| id).collect();
+        let (retired, forgotten) = sealed_keys.retire(unused, grace, now)?;
+        self.publish(&sealed_keys);
+        Ok(RetiredKeys { retired, forgotten })
+    }
+
+    /// Brings all keys back that [`DataKeyManager::retire_keys`] has put aside, and returns their ids.
+    ///
+    /// # Errors
+    /// Those of [`DataKeyManager::retire_keys`].
+    pub fn restore_keys(&self) -> Result<Vec<u64>, Error> {
+        let mut sealed_keys = held(&self.sealed_keys);
+        let restored = sealed_keys.restore()?;
+        self.publish(&sealed_keys);
+        Ok(restored)
     }
 
     /// Adds a data key that was made elsewhere, and returns its id: files that were encrypted with it can then be imported. A key that is

@@ -33,6 +33,7 @@ use key_ring::KeyRing;
 use replacement::Replacing;
 
 pub use files::{ManagedFile, Untracked};
+pub use keys::RetiredKeys;
 pub use names::{Names, data_path};
 pub use reconcile::Mismatches;
 pub use rekey::{RekeyProgress, RekeyReport, RekeySelection};
@@ -87,6 +88,8 @@ pub struct DataKeyManager {
     /// Held while `file.dict` is written.
     log_file: Mutex<LogFile>,
     group: Group<Request, Outcome>,
+    /// Held for reading from the choice of a data key until an entry names it, and for writing while keys are retired.
+    issuing: RwLock<()>,
     changes: AtomicU64,
     writes: AtomicU64,
     name_locks: NameLocks,
@@ -130,6 +133,7 @@ impl DataKeyManager {
             log: RwLock::new(log),
             log_file: Mutex::new(log_file),
             group: Group::new(),
+            issuing: RwLock::default(),
             changes: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             name_locks: NameLocks::default(),
@@ -163,6 +167,10 @@ impl DataKeyManager {
     /// The data keys, as they are now.
     pub fn keys(&self) -> Arc<KeyDictionary> {
         Arc::clone(&self.key_ring().dictionary)
+    }
+
+    fn issuing(&self) -> RwLockReadGuard<'_, ()> {
+        self.issuing.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key_ring(&self) -> RwLockReadGuard<'_, KeyRing> {
@@ -209,6 +217,7 @@ impl DataKeyManager {
     /// # Errors
     /// Those of [`DictionaryWriter::new_file`].
     pub fn new_entry(&self, name: &str) -> Result<FileKey, Error> {
+        let _issuing = self.issuing();
         let info = self.layout.new_info(&self.keys())?;
         let key = self.file_key(&info)?;
         self.submit(name, Change::Insert(info))?;
@@ -220,6 +229,7 @@ impl DataKeyManager {
     /// # Errors
     /// Those of [`DictionaryWriter::insert`].
     pub fn set_entry(&self, name: &str, info: FileInfo) -> Result<FileKey, Error> {
+        let _issuing = self.issuing();
         let key = self.file_key(&info)?;
         self.submit(name, Change::Insert(info))?;
         Ok(key)

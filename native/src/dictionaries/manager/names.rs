@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::super::{FILE_DICT, KEY_DICT, LOCK};
+use super::super::OWN;
 use super::DataKeyManager;
 use super::replacement::is_unfinished;
 use crate::error::Error;
@@ -54,9 +54,8 @@ impl DataKeyManager {
         let relative = full.strip_prefix(directory).ok().and_then(plain);
         let given = path.to_str().ok_or_else(|| refused("not in UTF-8"))?;
         let is_own = |name: &String| {
-            let own = [KEY_DICT, FILE_DICT, LOCK];
             // In any case: there are file systems that fold it.
-            own.iter().any(|own| own.eq_ignore_ascii_case(name))
+            OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
         };
         let is_own = relative.as_ref().is_some_and(is_own);
         let (name, other) = match (self.names, relative) {

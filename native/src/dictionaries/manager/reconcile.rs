@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use super::super::OWN;
 use super::commit::Change;
 use super::replacement::is_unfinished;
 use super::{DataKeyManager, data_path};
@@ -49,16 +50,12 @@ impl DataKeyManager {
             return Err(error);
         }
         names.sort_unstable();
-        let own = [
-            &self.layout.key_dict,
-            &self.layout.file_dict,
-            &self.layout.lock,
-        ];
+        let own = OWN.map(|name| directory.join(name));
         let mut files = fsops::tree(directory)?.files;
         files.retain(|path| {
             let name = path.file_name().and_then(|name| name.to_str());
             let is_leftover = name.is_some_and(install::is_leftover);
-            !with_entry.contains(path) && !own.contains(&path) && !is_leftover
+            !with_entry.contains(path) && !own.contains(path) && !is_leftover
         });
         Ok(Mismatches {
             entries_without_file: names,

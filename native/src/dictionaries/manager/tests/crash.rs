@@ -279,13 +279,8 @@ fn without_entry(root: &Path, manager: &DataKeyManager) -> Option<PathBuf> {
     tree.files.into_iter().find(|path| {
         let name = path.strip_prefix(root).unwrap().to_str().unwrap();
         // The foreign file is nobody's until it is imported.
-        let own = [
-            super::super::super::KEY_DICT,
-            super::super::super::FILE_DICT,
-            super::super::super::LOCK,
-            "foreign",
-        ];
-        !own.contains(&name) && !crate::is_leftover(name) && manager.entry(name).is_err()
+        let is_own = crate::dictionaries::OWN.contains(&name) || name == "foreign";
+        !is_own && !crate::is_leftover(name) && manager.entry(name).is_err()
     })
 }
 

@@ -3,10 +3,10 @@
 mod crash;
 mod files;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
-use stillkey_core::{Method, Reading, RotationPolicy, RotationReason};
+use stillkey_core::{Iv, Method, Reading, RotationPolicy, RotationReason};
 use tempfile::TempDir;
 
 use super::commit::{Change, Request};
@@ -368,5 +368,92 @@ fn threads_that_create_rename_and_delete_while_keys_rotate_end_in_what_they_did(
         let mut read = vec![0; file.len().unwrap() as usize];
         file.read_exact_at(&mut read, 0).unwrap();
         assert_eq!(read, content, "{name}");
+    }
+}
+
+#[test]
+fn keys_that_no_file_uses_are_put_aside_come_back_and_are_forgotten_in_the_end() {
+    const GRACE: u64 = 1000;
+    let (directory, manager) = manager();
+    let used = manager.new_entry("a").unwrap().info().key_id;
+    let unused = manager.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
+    let current = manager.rotate_data_key(Method::Aes256Ctr, NOW).unwrap();
+    let keys = || {
+        manager
+            .keys()
+            .iter()
+            .map(|(id, _)| id)
+            .collect::<BTreeSet<_>>()
+    };
+    let all = BTreeSet::from([used, unused, current]);
+    assert_eq!(
+        manager.retire_keys(GRACE, NOW + 1).unwrap(),
+        RetiredKeys::default(),
+        "too young"
+    );
+    let key = manager
+        .keys()
+        .data_key(unused, Method::Sm4Ctr.into())
+        .unwrap();
+
+    let late = NOW + GRACE;
+    assert_eq!(manager.retire_keys(GRACE, late).unwrap().retired, [unused]);
+    assert_eq!(keys(), BTreeSet::from([used, current]));
+    // The side file follows the master key.
+    manager.rotate_master_key(&master_key(2)).unwrap();
+    assert_eq!(manager.restore_keys().unwrap(), [unused]);
+    assert_eq!(
+        (
+            keys(),
+            manager
+                .keys()
+                .data_key(unused, Method::Sm4Ctr.into())
+                .unwrap()
+        ),
+        (all, key)
+    );
+
+    manager.retire_keys(GRACE, late).unwrap();
+    assert_eq!(
+        manager.retire_keys(GRACE, late + GRACE - 1).unwrap(),
+        RetiredKeys::default()
+    );
+    assert_eq!(
+        manager.retire_keys(GRACE, late + GRACE).unwrap().forgotten,
+        [unused]
+    );
+    assert!(manager.restore_keys().unwrap().is_empty());
+    assert!(!directory.path().join("retired.dict").exists());
+    let error = manager.set_entry(
+        "b",
+        FileInfo::encrypted(unused, Iv::new([0; 16]), Method::Sm4Ctr),
+    );
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(manager.entry("a").is_ok());
+}
+
+#[test]
+fn wherever_the_disk_fails_retired_keys_are_in_one_of_the_two_places_under_the_master_key() {
+    for step in 0.. {
+        let (directory, manager) = manager();
+        let unused = manager.keys().current_key_id();
+        manager.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
+        fault::fail_from(step);
+        let done = manager
+            .retire_keys(0, NOW)
+            .and_then(|_| manager.rotate_master_key(&master_key(2)));
+        let reached = fault::heal();
+        drop(manager);
+        let again = DataKeyManager::open(&directory, &master_key(2));
+        let again = again
+            .or_else(|_| DataKeyManager::open(&directory, &master_key(1)))
+            .unwrap();
+        again.restore_keys().unwrap();
+        assert!(again.keys().get(unused).is_ok(), "step {step}");
+        if !reached {
+            done.unwrap();
+            assert!(step > 8);
+            return;
+        }
     }
 }
