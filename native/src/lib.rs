@@ -92,7 +92,7 @@ pub use config::{
     KeyServiceConfig, KeyServiceVendor, TikvConfig, parse_duration,
 };
 pub use dictionaries::{
-    BackgroundRotation, Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey,
+    BackgroundRotation, Bulk, Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey,
     ManagedFile, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, RetiredKeys,
     Started, Startup, Untracked, data_path, is_unfinished, read_file_dictionary,
     read_key_dictionary, read_key_envelope,

@@ -50,7 +50,7 @@ impl Journal {
         let added = batch.add(&record);
         added.map_err(Error::data(self.file.path()))?;
         let (write, changes) = batch.finish();
-        self.file.write(&write, &self.log)?;
+        self.file.write(&write, false, &self.log)?;
         self.log.commit(changes);
         if let Some(bytes) = self.log.compaction() {
             // The change is durable with or without it. A failed compaction is due again after the next change.

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use stillkey_core::{FileLog, Reading, Recovered, Verdict, Write};
+use stillkey_core::{FileLog, Reading, Recovered, UNSYNCED_LIMIT, Verdict, Write};
 
 use super::reader::read_file_dictionary;
 use crate::error::Error;
@@ -20,6 +20,8 @@ pub(super) struct LogFile {
     /// The file that was written last, with the length up to which it is known to be good.
     pinned: Pinned,
     trust: Trust,
+    /// Bytes that were appended since the last sync.
+    unsynced: usize,
 }
 
 /// How much of what is on the disk is known.
@@ -55,6 +57,7 @@ impl LogFile {
             path: path.into(),
             pinned,
             trust,
+            unsynced: 0,
         };
         file.repair(&log)?;
         Ok((file, log))
@@ -64,18 +67,38 @@ impl LogFile {
         &self.path
     }
 
-    /// Makes a change of `log` durable.
-    pub(super) fn write(&mut self, write: &Write, log: &FileLog) -> Result<(), Error> {
+    /// Writes a change of `log`, which is durable then, and all that was written before with it: unless it `may_wait` for the next sync.
+    pub(super) fn write(
+        &mut self,
+        write: &Write,
+        may_wait: bool,
+        log: &FileLog,
+    ) -> Result<(), Error> {
         self.repair(log)?;
         let written = match write {
-            Write::Append(bytes) => self.append(bytes),
+            Write::Append(bytes) => self.append(bytes, may_wait),
             Write::Replace(bytes) => self.replace(bytes),
         };
-        if written.is_err() {
+        self.repaired(written, log)
+    }
+
+    /// Makes durable what has waited for it.
+    pub(super) fn sync_all(&mut self, log: &FileLog) -> Result<(), Error> {
+        self.repair(log)?;
+        if self.unsynced == 0 {
+            return Ok(());
+        }
+        let synced = self.sync();
+        self.repaired(synced, log)
+    }
+
+    /// After a failure, tries to set right what it has left.
+    fn repaired(&mut self, outcome: Result<(), Error>, log: &FileLog) -> Result<(), Error> {
+        if outcome.is_err() {
             // If this fails too, the next change tries again, and reports why it can't.
             let _ = self.repair(log);
         }
-        written
+        outcome
     }
 
     /// Puts these bytes in the place of the file.
@@ -87,21 +110,33 @@ impl LogFile {
         install::write_file(&*self.path, bytes, true)?;
         self.pinned = Pinned::open(&self.path, Access::Append)?;
         self.trust = Trust::Whole;
+        self.unsynced = 0;
         Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn append(&mut self, bytes: &[u8], may_wait: bool) -> Result<(), Error> {
         self.pinned.expect_undisturbed()?;
         self.trust = Trust::UpToGood;
         fsops::append(&self.pinned.file, bytes, &self.path)?;
-        self.sync()?;
+        self.unsynced += bytes.len();
+        // Only so much can be told from damage after a crash.
+        if !may_wait || self.unsynced > UNSYNCED_LIMIT / 2 {
+            self.sync()?;
+        }
         self.pinned.good.len += bytes.len() as u64;
         self.trust = Trust::Whole;
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), Error> {
-        fsops::sync(&self.pinned.file, &self.path).inspect_err(|_| self.trust = Trust::Nothing)
+        match fsops::sync(&self.pinned.file, &self.path) {
+            Ok(()) => self.unsynced = 0,
+            Err(error) => {
+                self.trust = Trust::Nothing;
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Sees to it that the disk holds the dictionary in memory and nothing else.

@@ -35,8 +35,8 @@ use crate::SysRng;
 use crate::error::Error;
 
 pub use manager::{
-    BackgroundRotation, Commits, DataKeyManager, ManagedFile, Mismatches, Names, RekeyProgress,
-    RekeyReport, RekeySelection, RetiredKeys, Untracked, data_path, is_unfinished,
+    BackgroundRotation, Bulk, Commits, DataKeyManager, ManagedFile, Mismatches, Names,
+    RekeyProgress, RekeyReport, RekeySelection, RetiredKeys, Untracked, data_path, is_unfinished,
 };
 pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
 pub use startup::{Started, Startup};

@@ -15,6 +15,8 @@ use crate::error::Error;
 pub(super) struct Request {
     pub(super) name: Box<str>,
     pub(super) change: Change,
+    /// Whether it counts before it is durable.
+    pub(super) may_wait: bool,
 }
 
 #[derive(Debug)]
@@ -33,10 +35,17 @@ pub(super) type Outcome = Result<Option<FileInfo>, Error>;
 impl DataKeyManager {
     /// Makes a change, together with those that other threads ask for meanwhile.
     pub(super) fn submit(&self, name: &str, change: Change) -> Outcome {
-        let name = name.into();
+        self.submit_request(Request {
+            name: name.into(),
+            change,
+            may_wait: false,
+        })
+    }
+
+    pub(super) fn submit_request(&self, request: Request) -> Outcome {
         let outcome = self
             .group
-            .submit(Request { name, change }, |requests| self.commit(&requests));
+            .submit(request, |requests| self.commit(&requests));
         outcome.unwrap_or_else(|| {
             Err(Error::Suspended {
                 path: self.layout.file_dict.clone(),
@@ -83,7 +92,11 @@ impl DataKeyManager {
             }
             let len = batch.len();
             let (write, changes) = batch.finish();
-            log_file.write(&write, &log).map(|()| (len, changes))
+            let written = requests.get(..outcomes.len()).unwrap_or_default();
+            let may_wait = written.iter().all(|request| request.may_wait);
+            log_file
+                .write(&write, may_wait, &log)
+                .map(|()| (len, changes))
         };
         match written {
             Ok((len, changes)) => {

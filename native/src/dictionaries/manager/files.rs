@@ -330,6 +330,7 @@ impl DataKeyManager {
             .map(|(name, change)| Request {
                 name: name.into(),
                 change,
+                may_wait: false,
             })
             .collect();
         self.commit(&requests)

@@ -1,5 +1,6 @@
 //! The writer of a dictionary directory, shared by the threads of a storage engine: entries and files, keys, and their rotation.
 
+mod bulk;
 mod commit;
 mod files;
 mod key_ring;
@@ -32,6 +33,7 @@ use files::{NameLocks, Writers};
 use key_ring::KeyRing;
 use replacement::Replacing;
 
+pub use bulk::Bulk;
 pub use files::{ManagedFile, Untracked};
 pub use keys::RetiredKeys;
 pub use names::{Names, data_path};

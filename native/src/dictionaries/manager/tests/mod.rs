@@ -6,7 +6,7 @@ mod files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
-use stillkey_core::{Iv, Method, Reading, RotationPolicy, RotationReason};
+use stillkey_core::{Iv, Method, Reading, RotationPolicy, RotationReason, UNSYNCED_LIMIT};
 use tempfile::TempDir;
 
 use super::commit::{Change, Request};
@@ -35,6 +35,7 @@ fn request(name: &str, change: Change) -> Request {
     Request {
         name: name.into(),
         change,
+        may_wait: false,
     }
 }
 
@@ -456,4 +457,37 @@ fn wherever_the_disk_fails_retired_keys_are_in_one_of_the_two_places_under_the_m
             return;
         }
     }
+}
+
+#[test]
+fn bulk_changes_are_durable_with_the_next_sync_and_a_failed_one_is_not_taken_for_done() {
+    let (directory, manager) = manager();
+    let bulk = manager.bulk();
+    fault::fail_next(Op::Sync);
+    bulk.new_entry("a").unwrap();
+    bulk.new_entry("b").unwrap();
+    assert!(manager.entry("b").is_ok(), "they count at once");
+    // The failure that was waiting for it; then the file is written anew.
+    assert_eq!(bulk.sync_all().unwrap_err().kind(), ErrorKind::Io);
+    bulk.remove_entry("a").unwrap();
+    fault::fail_next(Op::Sync);
+    assert!(
+        manager.new_entry("c").is_err(),
+        "a durable change syncs what has waited"
+    );
+    bulk.sync_all().unwrap();
+    assert_eq!(names(&directory), ["b"]);
+    fault::fail_next(Op::Sync);
+    bulk.sync_all().unwrap();
+    fault::heal();
+}
+
+#[test]
+fn bulk_changes_wait_only_as_long_as_a_crash_among_them_can_be_told_from_damage() {
+    let (_directory, manager) = manager();
+    let name = |number: usize| format!("{number:>60000}");
+    fault::fail_next(Op::Sync);
+    let refused = (0..10).find(|number| manager.bulk().new_entry(&name(*number)).is_err());
+    assert_eq!(refused, Some(UNSYNCED_LIMIT / 2 / 60_000));
+    assert_eq!(manager.len(), UNSYNCED_LIMIT / 2 / 60_000);
 }
