@@ -26,9 +26,11 @@ mod init;
 mod inspect;
 mod keygen;
 mod keys;
+mod log;
 mod object;
 mod range;
 mod rotate;
+mod serve_metrics;
 mod store;
 mod text;
 mod threads;
@@ -40,6 +42,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::failure::Outcome;
 use crate::ui::Ui;
 
 /// Encrypts data at rest: single files and trees, and the data directories of TiKV and TiFlash.
@@ -63,6 +66,7 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Rotate(rotate::Args),
+    ServeMetrics(serve_metrics::Args),
     Config(config::Args),
     Demo(demo::Args),
     Completions(generate::CompletionsArgs),
@@ -79,6 +83,10 @@ Exit status:
   6  locked by another process
   7  input or output failed
   8  master key source unavailable
+
+Environment:
+  STILLKEY_MASTER_KEY  the master key, as --master-key names it
+  STILLKEY_LOG         show each step on stderr: error, warn, info, debug or trace; no secrets
 
 Examples:
   stillkey keygen
@@ -102,28 +110,38 @@ fn long_version() -> String {
 }
 
 fn main() -> ExitCode {
-    stillkey::secret::protect();
+    let protection = stillkey::secret::protect();
     let Cli { ui, command } = Cli::parse();
-    let done = match command {
-        Command::Keygen(args) => args.run(&ui),
-        Command::Init(args) => args.run(&ui),
-        Command::Encrypt(args) => args.run(&ui),
-        Command::Decrypt(args) => args.run(&ui),
-        Command::DecryptFile(args) => args.run(&ui),
-        Command::Store(args) => args.run(&ui),
-        Command::Inspect(args) => args.run(&ui),
-        Command::Verify(args) => args.run(&ui),
-        Command::Rotate(args) => args.run(&ui),
-        Command::Config(args) => args.run(&ui),
-        Command::Demo(args) => args.run(&ui),
-        Command::Completions(args) => args.run(&mut Cli::command()),
-        Command::Man(args) => args.run(Cli::command()),
-    };
+    if let Some(refusal) = protection.refusal {
+        ui.warn_people(&format!(
+            "key material may be swapped out, or stand in core dumps: {refusal}"
+        ));
+    }
+    let done = log::start().and_then(|()| run(command, &ui));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             ui.report(&failure);
             failure.exit_code()
         }
+    }
+}
+
+fn run(command: Command, ui: &Ui) -> Outcome {
+    match command {
+        Command::Keygen(args) => args.run(ui),
+        Command::Init(args) => args.run(ui),
+        Command::Encrypt(args) => args.run(ui),
+        Command::Decrypt(args) => args.run(ui),
+        Command::DecryptFile(args) => args.run(ui),
+        Command::Store(args) => args.run(ui),
+        Command::Inspect(args) => args.run(ui),
+        Command::Verify(args) => args.run(ui),
+        Command::Rotate(args) => args.run(ui),
+        Command::ServeMetrics(args) => args.run(ui),
+        Command::Config(args) => args.run(ui),
+        Command::Demo(args) => args.run(ui),
+        Command::Completions(args) => args.run(&mut Cli::command()),
+        Command::Man(args) => args.run(Cli::command()),
     }
 }

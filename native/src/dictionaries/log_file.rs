@@ -12,6 +12,7 @@ use super::reader::read_file_dictionary;
 use crate::error::Error;
 use crate::fsops::{self, Access, Pinned};
 use crate::install;
+use crate::observe::{self, Stopwatch};
 
 /// The file. What it should hold is the caller's [`FileLog`], the same in every call.
 #[derive(Debug)]
@@ -84,17 +85,27 @@ impl LogFile {
             self.pinned.expect_undisturbed()?;
         }
         self.trust = Trust::Nothing;
+        let watch = Stopwatch::start();
         install::write_file(&*self.path, bytes, true)?;
         self.pinned = Pinned::open(&self.path, Access::Append)?;
         self.trust = Trust::Whole;
+        observe::file_dictionary_replaced(&self.path, bytes, watch);
         Ok(())
+    }
+
+    /// Tells what the file holds once it holds all of `log`.
+    pub(super) fn report(&self, log: &FileLog) {
+        observe::files(log.dictionary().len());
+        observe::file_dictionary_len(log.version(), self.pinned.good.len);
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.pinned.expect_undisturbed()?;
         self.trust = Trust::UpToGood;
         fsops::append(&self.pinned.file, bytes, &self.path)?;
+        let watch = Stopwatch::start();
         self.sync()?;
+        observe::synced(watch);
         self.pinned.good.len += bytes.len() as u64;
         self.trust = Trust::Whole;
         Ok(())
@@ -106,6 +117,11 @@ impl LogFile {
 
     /// Sees to it that the disk holds the dictionary in memory and nothing else.
     fn repair(&mut self, log: &FileLog) -> Result<(), Error> {
+        match self.trust {
+            Trust::Whole => return Ok(()),
+            Trust::UpToGood => observe::repairing(&self.path, Some(self.pinned.good.len)),
+            Trust::Nothing => observe::repairing(&self.path, None),
+        }
         match self.trust {
             Trust::Whole => Ok(()),
             Trust::UpToGood => self.cut_off(log),

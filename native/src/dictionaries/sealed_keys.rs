@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use stillkey_core::{DataKey, KeyDictionary, MasterKey, Method};
+use stillkey_core::{DataKey, KeyDictionary, MasterKey, Method, RotationReason};
 
 use super::reader::read_key_envelope;
 use crate::error::Error;
 use crate::fsops::{Access, Pinned};
+use crate::observe::{self, Stopwatch};
 use crate::{SysRng, install};
 
 /// The key dictionary, in memory and on the disk.
@@ -26,6 +27,7 @@ impl SealedKeys {
         keys: KeyDictionary,
         master_key: &MasterKey,
     ) -> Self {
+        observe::keys(&keys);
         Self {
             path: path.into(),
             pinned,
@@ -42,12 +44,18 @@ impl SealedKeys {
         &self.master_key
     }
 
-    /// Makes a new data key, durably, and returns its id.
-    pub(super) fn rotate(&mut self, method: Method, now: u64) -> Result<u64, Error> {
+    /// Makes a new data key, durably, and returns its id. `reason`: why it is due; `None` when it is asked for.
+    pub(super) fn rotate(
+        &mut self,
+        method: Method,
+        now: u64,
+        reason: Option<RotationReason>,
+    ) -> Result<u64, Error> {
         self.expect_same_kind_of_seal()?;
         let mut keys = self.keys.duplicate();
         let id = keys.rotate(method, now, &mut SysRng)?;
         self.save(keys, self.master_key.clone())?;
+        observe::data_key_rotated(id, method, reason);
         Ok(id)
     }
 
@@ -66,7 +74,9 @@ impl SealedKeys {
 
     /// Seals the keys under another master key.
     pub(super) fn rotate_master_key(&mut self, master_key: &MasterKey) -> Result<(), Error> {
-        self.save(self.keys.duplicate(), master_key.clone())
+        self.save(self.keys.duplicate(), master_key.clone())?;
+        observe::master_key_rotated(&self.path, self.keys.len(), master_key.kind());
+        Ok(())
     }
 
     /// The key that a key service wrapped opens `key.dict` by itself, but saved under it, the file would be lost to the service.
@@ -85,11 +95,14 @@ impl SealedKeys {
 
     fn save(&mut self, mut keys: KeyDictionary, master_key: MasterKey) -> Result<(), Error> {
         self.pinned.expect_undisturbed()?;
+        let watch = Stopwatch::start();
         let sealed = seal(&mut keys, &master_key, &self.path)?;
         let installed = install::write_file(&*self.path, &sealed, true);
         // Even after a failure, what stands there is ours: the old file, or the new one whose directory could not be synced.
         self.pinned = Pinned::open(&self.path, Access::Read)?;
         installed?;
+        observe::key_dictionary_written(watch);
+        observe::keys(&keys);
         self.keys = keys;
         self.master_key = master_key;
         Ok(())

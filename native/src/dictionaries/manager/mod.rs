@@ -23,6 +23,7 @@ use super::sealed_keys::SealedKeys;
 use super::writer::DictionaryWriter;
 use super::{FileKey, Layout};
 use crate::error::Error;
+use crate::observe;
 
 use commit::{Change, Outcome, Request};
 use files::{NameLocks, Writers};
@@ -132,6 +133,7 @@ impl DataKeyManager {
             _lock: lock,
         };
         manager.recover()?;
+        observe::opened(manager.directory(), manager.len(), manager.keys().len());
         Ok(manager)
     }
 
@@ -242,6 +244,7 @@ impl DataKeyManager {
     /// # Errors
     /// [`Error::Io`]; [`Error::Suspended`].
     pub fn compact(&self) -> Result<(), Error> {
+        let _span = observe::span!(INFO, "compact", directory => self.directory().display());
         let mut log_file = held(&self.log_file);
         let bytes = {
             let log = self.log();
@@ -249,6 +252,7 @@ impl DataKeyManager {
         };
         log_file.replace(&bytes)?;
         self.change_log(FileLog::compacted);
+        log_file.report(&self.log());
         Ok(())
     }
 
