@@ -31,21 +31,33 @@ macro_rules! event {
     };
 }
 
+/// Takes what a span or an event would show for used, and never computes it.
+#[cfg(not(feature = "tracing"))]
+macro_rules! unused {
+    (one $field:ident) => { let _ = &$field; };
+    (one $field:ident $(= $value:expr)? $(=> $shown:expr)?) => { if false { $(let _ = &$value;)? $(let _ = &$shown;)? } };
+    ($($field:ident $(= $value:expr)? $(=> $shown:expr)?),*) => {
+        $(crate::observe::unused!(one $field $(= $value)? $(=> $shown)?);)*
+    };
+}
+
 #[cfg(not(feature = "tracing"))]
 macro_rules! span {
-    ($level:ident, $name:literal $(, $field:ident $(= $value:expr)? $(=> $shown:expr)?)* $(,)?) => {{
-        $($(let _ = || &$value;)? $(let _ = || &$shown;)?)*
+    ($level:ident, $name:literal $(, $($fields:tt)*)?) => {{
+        $(crate::observe::unused!($($fields)*);)?
         crate::observe::NoSpan
     }};
 }
 
 #[cfg(not(feature = "tracing"))]
 macro_rules! event {
-    ($level:ident, $message:literal $(, $field:ident $(= $value:expr)? $(=> $shown:expr)?)* $(,)?) => {{
-        $($(let _ = || &$value;)? $(let _ = || &$shown;)?)*
+    ($level:ident, $message:literal $(, $($fields:tt)*)?) => {{
+        $(crate::observe::unused!($($fields)*);)?
     }};
 }
 
+#[cfg(not(feature = "tracing"))]
+pub(crate) use unused;
 pub(crate) use span;
 
 /// What [`span!`] gives when nobody traces.
