@@ -56,9 +56,9 @@ macro_rules! event {
     }};
 }
 
+pub(crate) use span;
 #[cfg(not(feature = "tracing"))]
 pub(crate) use unused;
-pub(crate) use span;
 
 /// What [`span!`] gives when nobody traces.
 #[cfg(not(feature = "tracing"))]

@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stillkey::core::{FileDictionary, KeyDictionary, MasterKey, Reading, Verdict};
 use stillkey::metrics as table;
-use stillkey::{AtomicFile, Error, ErrorKind, read_file_dictionary, read_key_dictionary};
+use stillkey::{AtomicFile, ErrorKind, read_file_dictionary, read_key_dictionary};
 use tiny_http::{Header, Method, Request, Response, Server};
 
 use crate::dictionaries::{DictArgs, first_that_fits};
