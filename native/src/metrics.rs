@@ -157,8 +157,7 @@ table! {
         "1 if the dictionary could be read when it was looked at last; key_dictionary only where a master key is given.";
 }
 
-/// Gives the recorder a description and a unit for every metric, and shows it those counters that have not counted anything yet.
-/// Call it once the recorder is installed.
+/// Gives the recorder a description and a unit for every metric. Call it once the recorder is installed.
 #[cfg(feature = "metrics")]
 pub fn describe() {
     use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
@@ -171,9 +170,14 @@ pub fn describe() {
             Gauge => describe_gauge!(name, unit, description),
             Histogram => describe_histogram!(name, unit, description),
         }
-        if metric.kind == Counter && metric.labels.is_empty() {
-            metric.add(0, []);
-        }
+    }
+}
+
+/// Shows the counters that have not counted anything yet: an increase from nothing to 1 is none to Prometheus.
+pub(crate) fn show_counters() {
+    let counters = ALL.iter().filter(|metric| metric.kind == Counter);
+    for counter in counters.filter(|counter| counter.labels.is_empty()) {
+        counter.add(0, []);
     }
 }
 

@@ -87,6 +87,7 @@ impl Stopwatch {
 /// A directory's dictionaries are open for writing.
 pub(crate) fn opened(directory: &Path, files: usize, keys: usize) {
     metrics::INITIALIZED.set(1, []);
+    metrics::show_counters();
     secret_memory(&crate::secret::protection());
     event!(INFO, "dictionaries opened", directory => directory.display(), files, keys);
 }

@@ -30,7 +30,7 @@ use crate::ui::Ui;
 ///
 /// Reads the directory without a lock, next to the engine that works in it, and writes nothing there. Number of files, size and state of the log
 /// need no master key. With one (--master-key, --config or STILLKEY_MASTER_KEY), number of data keys, age of the current one, and files
-/// under older ones are told, too. Ends with exit status 0 on SIGINT and SIGTERM.
+/// under older ones are told, too. What is told of memory is this command's own. Ends with exit status 0 on SIGINT and SIGTERM.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Args {
