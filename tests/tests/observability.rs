@@ -27,6 +27,11 @@ impl Visit for Line<'_> {
         write!(self.0, " {}={value:?}", field.name()).unwrap();
     }
 
+    // Debug would escape it.
+    fn record_str(&mut self, field: &Field, value: &str) {
+        write!(self.0, " {}={value}", field.name()).unwrap();
+    }
+
     fn record_bytes(&mut self, field: &Field, value: &[u8]) {
         write!(self.0, " {}={}", field.name(), hex::encode(value)).unwrap();
     }
@@ -142,20 +147,20 @@ fn traces_and_metrics_tell_of_every_step_and_of_no_key() {
         "INFO start directory=",
         "dictionaries created",
         "dictionaries opened",
-        "DEBUG create_file file=\"a\"",
+        "DEBUG create_file file=a",
         "DEBUG rename_file from=a to=d",
         "DEBUG link_file",
-        "DEBUG delete_file file=\"e\"",
+        "DEBUG delete_file file=e",
         "DEBUG write_file",
         "DEBUG rename_directory",
         "DEBUG delete_directory",
-        "DEBUG rekey_file file=\"b\"",
+        "DEBUG rekey_file file=b",
         "file encrypted anew bytes=7",
         "file not encrypted anew",
         "INFO compact",
         "INFO rotate_data_key",
-        "reason=\"asked_for\"",
-        "reason=\"method_changed\"",
+        "reason=asked_for",
+        "reason=method_changed",
         "INFO rotate_master_key",
         "data keys sealed under another master key",
         "the previous master key was needed",
@@ -169,14 +174,11 @@ fn traces_and_metrics_tell_of_every_step_and_of_no_key() {
 
 #[test]
 fn a_key_is_found_in_whatever_form_it_is_told() {
-    let key: Vec<u8> = (0..32).map(|i| 200 - 7 * i).collect();
+    let key: Vec<u8> = (0..32).map(|i| 200_u8.wrapping_sub(7 * i)).collect();
     let keys = [key.clone()];
     for form in forms(&key) {
         let (traces, ()) = Collector::collect(|| tracing::trace!(form, "told"));
-        assert!(
-            leaked(&format!("{traces}{form}"), &keys).is_some(),
-            "{form}"
-        );
+        assert!(leaked(&traces, &keys).is_some(), "{form}");
     }
     let (traces, ()) = Collector::collect(|| tracing::info_span!("span", ?key).in_scope(|| ()));
     assert!(leaked(&traces, &keys).is_some(), "{traces}");
