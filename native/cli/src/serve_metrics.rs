@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stillkey::core::{FileDictionary, KeyDictionary, MasterKey, Reading, Verdict};
 use stillkey::metrics as table;
-use stillkey::{AtomicFile, ErrorKind, read_file_dictionary, read_key_dictionary};
+use stillkey::{AtomicFile, Error, ErrorKind, read_file_dictionary, read_key_dictionary};
 use tiny_http::{Header, Method, Request, Response, Server};
 
 use crate::dictionaries::{DictArgs, first_that_fits};
@@ -228,7 +228,13 @@ impl Watched<'_> {
             table::FILES_UNDER_OLDER_KEYS.set_float(older, []);
         }
         table::INITIALIZED.set(usize::from(files.is_ok() && keys.is_ok()), []);
-        keys.and(files).map(drop)
+        match (files, keys) {
+            (Err(files), Err(keys)) if is_absence(&files) && is_absence(&keys) => {
+                let path = self.directory.clone();
+                Err(Error::NoDictionaries { path }.into())
+            }
+            (files, keys) => keys.and(files).map(drop),
+        }
     }
 
     fn record_readable(
@@ -291,6 +297,10 @@ const FILES_GAUGES: [table::Metric; 4] = [
     table::LOG_DAMAGED,
 ];
 const KEY_GAUGES: [table::Metric; 3] = [table::DATA_KEYS, table::KEY_CREATED, table::KEY_EXPOSED];
+
+fn is_absence(failure: &Failure) -> bool {
+    failure.kind() == ErrorKind::NotFound
+}
 
 fn under_older_keys(files: &FileDictionary, keys: &KeyDictionary) -> usize {
     let current = keys.current_key_id();
