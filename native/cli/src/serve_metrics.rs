@@ -82,6 +82,7 @@ impl Args {
             directory: self.dictionaries.directory()?,
             master_keys: RefCell::new(self.dictionaries.named_keys(ui)?),
             dictionaries: &self.dictionaries,
+            trouble: RefCell::default(),
             page: install_recorder()?,
             ui,
         };
@@ -142,6 +143,8 @@ struct Watched<'a> {
     /// Those that were named; none is fine.
     master_keys: RefCell<Vec<MasterKey>>,
     dictionaries: &'a DictArgs,
+    /// Why the last look failed.
+    trouble: RefCell<Option<String>>,
     page: PrometheusHandle,
     ui: &'a Ui,
 }
@@ -209,8 +212,11 @@ impl Watched<'_> {
 
     /// A directory that can't be read now may be readable again later, and the metrics say so.
     fn look_again(&self) {
-        if let Err(failure) = self.look() {
-            self.ui.warn(&failure.to_string());
+        let trouble = self.look().err().map(|failure| failure.to_string());
+        let before = self.trouble.replace(trouble.clone());
+        // Not again at each request.
+        if let Some(trouble) = trouble.filter(|trouble| before.as_ref() != Some(trouble)) {
+            self.ui.warn(&trouble);
         }
     }
 
