@@ -225,7 +225,7 @@ pub(crate) fn record_file_dictionary_len(is_without_log: bool, len: u64) {
 impl Metric {
     /// Adds to a counter.
     pub(crate) fn add<const N: usize>(&self, n: u64, labels: [&'static str; N]) {
-        ::metrics::counter!(self.name, self.labels(labels)).increment(n);
+        ::metrics::counter!(self.name, self.pairs(labels)).increment(n);
     }
 
     /// Sets a gauge.
@@ -235,18 +235,18 @@ impl Metric {
 
     /// Sets a gauge. [`f64::NAN`] is for what isn't known.
     pub fn set_float<const N: usize>(&self, value: f64, labels: [&'static str; N]) {
-        ::metrics::gauge!(self.name, self.labels(labels)).set(value);
+        ::metrics::gauge!(self.name, self.pairs(labels)).set(value);
     }
 
     /// Adds a value to a histogram.
     pub(crate) fn observe<const N: usize>(&self, value: f64, labels: [&'static str; N]) {
-        ::metrics::histogram!(self.name, self.labels(labels)).record(value);
+        ::metrics::histogram!(self.name, self.pairs(labels)).record(value);
     }
 
-    fn labels<const N: usize>(&self, values: [&'static str; N]) -> Vec<::metrics::Label> {
+    fn pairs<const N: usize>(&self, values: [&'static str; N]) -> Vec<::metrics::Label> {
         debug_assert_eq!(self.labels.len(), N, "{}", self.name);
-        let pairs = self.labels.iter().zip(values);
-        pairs
+        let labels = self.labels.iter().zip(values);
+        labels
             .map(|(name, value)| ::metrics::Label::from_static_parts(name, value))
             .collect()
     }
