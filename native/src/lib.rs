@@ -16,6 +16,8 @@
 //!   time; without it, [`parallel`] is the calling thread.
 //! - `aws-lc-rs`: AES-256-GCM of sealed objects by AWS-LC, two to four times as fast as the portable one. Builds C code, so it needs a C compiler.
 //! - `config`: reads the configuration files of TiKV and TiFlash.
+//! - `metrics`: counts and times for the recorder of the program: see [`metrics`].
+//! - `tracing`: spans and events for the subscriber of the program. Names, ids and numbers; never a secret.
 //!
 //! # Example
 //!
@@ -79,6 +81,8 @@ mod fsops;
 mod install;
 pub mod kernel;
 mod master;
+pub mod metrics;
+mod observe;
 pub mod parallel;
 mod provider;
 mod sealed;

@@ -9,8 +9,9 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 /// Variables that the command, or a shell around it, would act upon.
-const REMOVED: [&str; 4] = [
+const REMOVED: [&str; 5] = [
     "STILLKEY_MASTER_KEY",
+    "STILLKEY_LOG",
     "XDG_CONFIG_HOME",
     "RUST_BACKTRACE",
     "TMPDIR",

@@ -5,6 +5,7 @@ pub mod golden;
 pub mod hex;
 pub mod oracle;
 pub mod random;
+pub mod scenario;
 pub mod service;
 
 use std::path::PathBuf;

@@ -30,6 +30,7 @@ fn transcript(name: &str) {
         .env("HOME", &home)
         .env("XDG_CONFIG_HOME", "")
         .env("STILLKEY_MASTER_KEY", "")
+        .env("STILLKEY_LOG", "")
         .env("PATH", path)
         .env("VECTORS", &vectors)
         .insert_var("[HOME]", home)
@@ -85,5 +86,5 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    config decrypt decrypt_file demo encrypt generated help init inspect keygen master_keys rekey rotate store tree verify
+    config decrypt decrypt_file demo encrypt generated help init inspect keygen master_keys rekey rotate serve_metrics store tree verify
 }

@@ -166,6 +166,11 @@ impl KeyDictionary {
         self.keys.is_empty()
     }
 
+    /// Length of its encoding in bytes: the payload that a sealed `key.dict` carries.
+    pub fn payload_len(&self) -> usize {
+        self.encoded_len()
+    }
+
     /// The id of the key for new files; 0 when there is none yet.
     pub fn current_key_id(&self) -> u64 {
         self.current_key_id

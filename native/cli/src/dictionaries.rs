@@ -34,6 +34,11 @@ impl DictArgs {
             })
     }
 
+    /// The master keys that were named; none when none was.
+    pub(crate) fn named_keys(&self, ui: &Ui) -> Outcome<Vec<MasterKey>> {
+        self.keys.named(ui)
+    }
+
     /// Reads the dictionaries, without a lock.
     pub(crate) fn read(&self, ui: &Ui) -> Outcome<Dictionaries> {
         let directory = self.directory()?;

@@ -26,10 +26,12 @@ mod init;
 mod inspect;
 mod keygen;
 mod keys;
+mod log;
 mod object;
 mod range;
 mod rekey;
 mod rotate;
+mod serve_metrics;
 mod store;
 mod text;
 mod threads;
@@ -41,6 +43,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::failure::Outcome;
 use crate::ui::Ui;
 
 /// Encrypts data at rest: single files and trees, and the data directories of TiKV and TiFlash.
@@ -65,6 +68,7 @@ enum Command {
     Verify(verify::Args),
     Rotate(rotate::Args),
     Rekey(rekey::Args),
+    ServeMetrics(serve_metrics::Args),
     Config(config::Args),
     Demo(demo::Args),
     Completions(generate::CompletionsArgs),
@@ -81,6 +85,10 @@ Exit status:
   6  locked by another process
   7  input or output failed
   8  master key source unavailable
+
+Environment:
+  STILLKEY_MASTER_KEY  the master key, as --master-key names it
+  STILLKEY_LOG         show each step on stderr: error, warn, info, debug or trace; no secrets
 
 Examples:
   stillkey keygen
@@ -104,29 +112,39 @@ fn long_version() -> String {
 }
 
 fn main() -> ExitCode {
-    stillkey::secret::protect();
+    let protection = stillkey::secret::protect();
     let Cli { ui, command } = Cli::parse();
-    let done = match command {
-        Command::Keygen(args) => args.run(&ui),
-        Command::Init(args) => args.run(&ui),
-        Command::Encrypt(args) => args.run(&ui),
-        Command::Decrypt(args) => args.run(&ui),
-        Command::DecryptFile(args) => args.run(&ui),
-        Command::Store(args) => args.run(&ui),
-        Command::Inspect(args) => args.run(&ui),
-        Command::Verify(args) => args.run(&ui),
-        Command::Rotate(args) => args.run(&ui),
-        Command::Rekey(args) => args.run(&ui),
-        Command::Config(args) => args.run(&ui),
-        Command::Demo(args) => args.run(&ui),
-        Command::Completions(args) => args.run(&mut Cli::command()),
-        Command::Man(args) => args.run(Cli::command()),
-    };
+    if let Some(refusal) = protection.refusal {
+        ui.warn_people(&format!(
+            "key material may be swapped out, or stand in core dumps: {refusal}"
+        ));
+    }
+    let done = log::start().and_then(|()| run(command, &ui));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             ui.report(&failure);
             failure.exit_code()
         }
+    }
+}
+
+fn run(command: Command, ui: &Ui) -> Outcome {
+    match command {
+        Command::Keygen(args) => args.run(ui),
+        Command::Init(args) => args.run(ui),
+        Command::Encrypt(args) => args.run(ui),
+        Command::Decrypt(args) => args.run(ui),
+        Command::DecryptFile(args) => args.run(ui),
+        Command::Store(args) => args.run(ui),
+        Command::Inspect(args) => args.run(ui),
+        Command::Verify(args) => args.run(ui),
+        Command::Rotate(args) => args.run(ui),
+        Command::Rekey(args) => args.run(ui),
+        Command::ServeMetrics(args) => args.run(ui),
+        Command::Config(args) => args.run(ui),
+        Command::Demo(args) => args.run(ui),
+        Command::Completions(args) => args.run(&mut Cli::command()),
+        Command::Man(args) => args.run(Cli::command()),
     }
 }

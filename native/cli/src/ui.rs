@@ -62,6 +62,13 @@ impl Ui {
         Ok(())
     }
 
+    /// A warning that scripts can't act upon.
+    pub(crate) fn warn_people(&self, warning: &str) {
+        if !self.json {
+            self.warn(warning);
+        }
+    }
+
     pub(crate) fn warn(&self, warning: &str) {
         if !self.quiet {
             eprintln!("stillkey: warning: {warning}");

@@ -7,6 +7,7 @@ use stillkey_core::{FileDictionary, FileLog, Record, Recovered, Version};
 use super::log_file::LogFile;
 use crate::error::Error;
 use crate::fsops::Pinned;
+use crate::observe;
 
 /// The file dictionary, in memory and on the disk.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ impl Journal {
     /// As [`LogFile::open`].
     pub(super) fn open(path: &Path, pinned: Pinned, recovered: Recovered) -> Result<Self, Error> {
         let (file, log) = LogFile::open(path, pinned, recovered)?;
+        file.report(&log);
         Ok(Self {
             file,
             log,
@@ -50,14 +52,18 @@ impl Journal {
         let added = batch.add(&record);
         added.map_err(Error::data(self.file.path()))?;
         let (write, changes) = batch.finish();
-        self.file.write(&write, false, &self.log)?;
+        let written = self.file.write(&write, false, &self.log);
+        written.inspect_err(|error| observe::commit_failed(1, error))?;
         self.log.commit(changes);
+        observe::committed(1);
         if let Some(bytes) = self.log.compaction() {
             // The change is durable with or without it. A failed compaction is due again after the next change.
-            if self.file.replace(&bytes).is_ok() {
-                self.log.compacted();
+            match self.file.replace(&bytes) {
+                Ok(()) => self.log.compacted(),
+                Err(error) => observe::compaction_failed(&error),
             }
         }
+        self.file.report(&self.log);
         Ok(())
     }
 
@@ -66,6 +72,7 @@ impl Journal {
         let bytes = self.dictionary().to_bytes(version);
         self.file.replace(&bytes)?;
         self.log = FileLog::new(self.dictionary().clone(), version, self.rewrite_threshold);
+        self.file.report(&self.log);
         Ok(())
     }
 }

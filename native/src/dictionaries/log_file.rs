@@ -12,6 +12,7 @@ use super::reader::read_file_dictionary;
 use crate::error::Error;
 use crate::fsops::{self, Access, Pinned};
 use crate::install;
+use crate::observe::{self, Stopwatch};
 
 /// The file. What it should hold is the caller's [`FileLog`], the same in every call.
 #[derive(Debug)]
@@ -107,11 +108,19 @@ impl LogFile {
             self.pinned.expect_undisturbed()?;
         }
         self.trust = Trust::Nothing;
+        let watch = Stopwatch::start();
         install::write_file(&*self.path, bytes, true)?;
         self.pinned = Pinned::open(&self.path, Access::Append)?;
         self.trust = Trust::Whole;
+        observe::file_dictionary_replaced(&self.path, bytes, watch);
         self.unsynced = 0;
         Ok(())
+    }
+
+    /// Tells what the file holds once it holds all of `log`.
+    pub(super) fn report(&self, log: &FileLog) {
+        observe::files(log.dictionary().len());
+        observe::file_dictionary_len(log.version(), self.pinned.good.len);
     }
 
     fn append(&mut self, bytes: &[u8], may_wait: bool) -> Result<(), Error> {
@@ -129,8 +138,12 @@ impl LogFile {
     }
 
     fn sync(&mut self) -> Result<(), Error> {
+        let watch = Stopwatch::start();
         match fsops::sync(&self.pinned.file, &self.path) {
-            Ok(()) => self.unsynced = 0,
+            Ok(()) => {
+                observe::synced(watch);
+                self.unsynced = 0;
+            }
             Err(error) => {
                 self.trust = Trust::Nothing;
                 return Err(error);
@@ -141,6 +154,11 @@ impl LogFile {
 
     /// Sees to it that the disk holds the dictionary in memory and nothing else.
     fn repair(&mut self, log: &FileLog) -> Result<(), Error> {
+        match self.trust {
+            Trust::Whole => return Ok(()),
+            Trust::UpToGood => observe::repairing(&self.path, Some(self.pinned.good.len)),
+            Trust::Nothing => observe::repairing(&self.path, None),
+        }
         match self.trust {
             Trust::Whole => Ok(()),
             Trust::UpToGood => self.cut_off(log),

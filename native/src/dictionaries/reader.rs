@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{FileKey, Layout};
 use crate::error::{Error, ErrorKind};
 use crate::fsops;
+use crate::observe::{self, Stopwatch};
 
 /// How often a damaged `file.dict` is read again while it keeps changing.
 const ATTEMPTS: usize = 8;
@@ -142,8 +143,10 @@ pub fn read_key_dictionary(
     path: impl AsRef<Path>,
     master_key: &MasterKey,
 ) -> Result<KeyDictionary, Error> {
-    let path = path.as_ref();
-    KeyDictionary::open(&fsops::read(path)?, master_key).map_err(Error::data(path))
+    let (path, watch) = (path.as_ref(), Stopwatch::start());
+    let keys = KeyDictionary::open(&fsops::read(path)?, master_key).map_err(Error::data(path))?;
+    observe::key_dictionary_read(watch);
+    Ok(keys)
 }
 
 /// Reads the envelope of the `key.dict` at `path`: how it is sealed can be told without a master key.
@@ -164,12 +167,16 @@ pub fn read_file_dictionary(path: impl AsRef<Path>, reading: Reading) -> Result<
     let mut before: Option<Zeroizing<Vec<u8>>> = None;
     let mut attempts = 0..ATTEMPTS;
     loop {
+        let watch = Stopwatch::start();
         let file = fsops::read(path)?;
         let recovered = FileDictionary::recover(&file, reading).map_err(Error::data(path));
         let damaged = match &recovered {
             Ok(recovered) => matches!(recovered.verdict, Verdict::Corrupt { .. }),
             Err(_) => true,
         };
+        if let Ok(recovered) = &recovered {
+            observe::file_dictionary_read(recovered.version, watch);
+        }
         if !damaged || attempts.next().is_none() || before.as_ref() == Some(&file) {
             return recovered;
         }

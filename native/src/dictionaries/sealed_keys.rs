@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use stillkey_core::{DataKey, KeyDictionary, KeyEntry, MasterKey, Method};
+use stillkey_core::{DataKey, KeyDictionary, KeyEntry, MasterKey, Method, RotationReason};
 
 use super::reader::read_key_envelope;
 use super::retired::RetiredKeys;
 use crate::error::Error;
 use crate::fsops::{Access, Pinned};
+use crate::observe::{self, Stopwatch};
 use crate::{SysRng, install};
 
 /// The key dictionary, in memory and on the disk.
@@ -27,6 +28,7 @@ impl SealedKeys {
         keys: KeyDictionary,
         master_key: &MasterKey,
     ) -> Self {
+        observe::keys(&keys);
         Self {
             path: path.into(),
             pinned,
@@ -43,12 +45,18 @@ impl SealedKeys {
         &self.master_key
     }
 
-    /// Makes a new data key, durably, and returns its id.
-    pub(super) fn rotate(&mut self, method: Method, now: u64) -> Result<u64, Error> {
+    /// Makes a new data key, durably, and returns its id. `reason`: why it is due; `None` when it is asked for.
+    pub(super) fn rotate(
+        &mut self,
+        method: Method,
+        now: u64,
+        reason: Option<RotationReason>,
+    ) -> Result<u64, Error> {
         self.expect_same_kind_of_seal()?;
         let mut keys = self.keys.duplicate();
         let id = keys.rotate(method, now, &mut SysRng)?;
         self.save(keys, self.master_key.clone())?;
+        observe::data_key_rotated(id, method, reason);
         Ok(id)
     }
 
@@ -70,6 +78,7 @@ impl SealedKeys {
         let retired = RetiredKeys::beside(&self.path);
         retired.prepare_next(&self.master_key, master_key)?;
         self.save(self.keys.duplicate(), master_key.clone())?;
+        observe::master_key_rotated(&self.path, self.keys.len(), master_key.kind());
         retired.take_next()
     }
 
@@ -146,11 +155,14 @@ impl SealedKeys {
 
     fn save(&mut self, mut keys: KeyDictionary, master_key: MasterKey) -> Result<(), Error> {
         self.pinned.expect_undisturbed()?;
+        let watch = Stopwatch::start();
         let sealed = seal(&mut keys, &master_key, &self.path)?;
         let installed = install::write_file(&*self.path, &sealed, true);
         // Even after a failure, what stands there is ours: the old file, or the new one whose directory could not be synced.
         self.pinned = Pinned::open(&self.path, Access::Read)?;
         installed?;
+        observe::key_dictionary_written(watch);
+        observe::keys(&keys);
         self.keys = keys;
         self.master_key = master_key;
         Ok(())

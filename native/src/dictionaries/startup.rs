@@ -13,6 +13,7 @@ use super::KEY_DICT;
 use super::reader::Dictionaries;
 use super::writer::{DictionaryWriter, Proven, check_protection};
 use crate::error::{Error, ErrorKind};
+use crate::observe;
 
 /// What a start needs to know.
 ///
@@ -121,6 +122,7 @@ impl<'a> Startup<'a> {
     /// - Those of [`DictionaryWriter::open`], of [`DictionaryWriter::create`] on a first start, of [`DictionaryWriter::rotate_master_key`] and
     ///   [`DictionaryWriter::rotate_data_key`].
     pub fn start(self, now: u64) -> Result<Option<Started>, Error> {
+        let _span = observe::span!(INFO, "start", directory => self.directory.display());
         check_protection(self.policy.method, &self.master_key)?;
         let opened = match self.open() {
             Err(Error::NoDictionaries { .. }) => {
@@ -146,6 +148,9 @@ impl<'a> Startup<'a> {
             None => proven.open(&self.master_key, None)?,
             Some(previous) => proven.open(previous, Some(&self.master_key))?,
         };
+        if let Some(previous) = fallback {
+            observe::fell_back(&self.directory, previous.kind());
+        }
         Ok(Started {
             writer,
             created: false,
@@ -215,7 +220,7 @@ impl<'a> Startup<'a> {
             *rotated = Some(RotationReason::Exposed);
         }
         if rotated.is_some() {
-            writer.rotate_data_key(self.policy.method, now)?;
+            writer.rotate_data_key_for(*rotated, self.policy.method, now)?;
         }
         Ok(started)
     }

@@ -15,7 +15,7 @@ use super::sealed_keys::{self, SealedKeys};
 use super::{FileKey, Layout};
 use crate::error::{Error, ErrorKind};
 use crate::fsops::{self, Access, Pinned};
-use crate::{SysRng, install};
+use crate::{SysRng, install, observe};
 
 /// Changes the dictionaries of a directory, whose lock it holds for as long as it lives.
 ///
@@ -87,6 +87,7 @@ impl DictionaryWriter {
         let pinned_keys = Pinned::open(&layout.key_dict, Access::Read)?;
         let pinned_files = Pinned::open(&layout.file_dict, Access::Append)?;
         let recovered = read_file_dictionary(&layout.file_dict, Reading::Strict)?;
+        observe::created(&layout.directory, method);
         Ok(Self {
             sealed_keys: SealedKeys::open(&layout.key_dict, pinned_keys, keys, master_key),
             journal: Journal::open(&layout.file_dict, pinned_files, recovered)?,
@@ -227,8 +228,17 @@ impl DictionaryWriter {
     /// [`Error::Usage`] when `method` encrypts and the master key is plaintext, or when a key service sealed `key.dict` and the master key is
     /// only the key that it wrapped; [`Error::Io`]; [`Error::Suspended`]; [`Error::Core`] when random numbers or the key service fail.
     pub fn rotate_data_key(&mut self, method: Method, now: u64) -> Result<u64, Error> {
+        self.rotate_data_key_for(None, method, now)
+    }
+
+    pub(super) fn rotate_data_key_for(
+        &mut self,
+        reason: Option<RotationReason>,
+        method: Method,
+        now: u64,
+    ) -> Result<u64, Error> {
         check_protection(method, self.sealed_keys.master_key())?;
-        self.sealed_keys.rotate(method, now)
+        self.sealed_keys.rotate(method, now, reason)
     }
 
     /// Seals the data keys under another master key. They stay the same, and so does `file.dict`; only the master key changes.

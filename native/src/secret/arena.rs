@@ -14,6 +14,7 @@ use rustix::mm::{MapFlags, ProtFlags, mlock, mmap_anonymous, munmap};
 use zeroize::optimization_barrier;
 
 use super::Protection;
+use crate::observe;
 
 /// The smallest slot, and the alignment of all: a cache line.
 pub(super) const MIN_SLOT: usize = 64;
@@ -48,6 +49,25 @@ unsafe impl Send for Address {}
 impl Arena {
     pub(super) fn protection(&self) -> Protection {
         self.state().protection.clone()
+    }
+
+    /// Runs `change`, and then tells what it has made of the memory: a recorder may take its time, and may need secrets itself.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let (reserved, was_refused) = (
+            state.protection.reserved,
+            state.protection.refusal.is_some(),
+        );
+        let changed = change(&mut state);
+        let after = (state.protection.reserved != reserved).then(|| state.protection.clone());
+        drop(state);
+        if let Some(after) = after {
+            observe::secret_memory(&after);
+            if let Some(refusal) = after.refusal.filter(|_| !was_refused) {
+                observe::secret_memory_refused(&refusal);
+            }
+        }
+        changed
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -181,7 +201,7 @@ unsafe impl Sync for Slot {}
 impl Slot {
     /// Memory for `len` bytes, all zero.
     pub(super) fn new(arena: &'static Arena, len: usize) -> Self {
-        let Address(address) = arena.state().take(slot_size(len));
+        let Address(address) = arena.change(|state| state.take(slot_size(len)));
         Self {
             arena,
             address,
@@ -210,7 +230,8 @@ impl Drop for Slot {
         bytes.fill(0);
         optimization_barrier(bytes);
         let address = Address(self.address);
-        self.arena.state().give_back(address, slot_size(self.len));
+        let size = slot_size(self.len);
+        self.arena.change(|state| state.give_back(address, size));
     }
 }
 

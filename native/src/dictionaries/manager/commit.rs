@@ -9,6 +9,7 @@ use super::super::Layout;
 use super::super::log_file::LogFile;
 use super::{DataKeyManager, held};
 use crate::error::Error;
+use crate::observe;
 
 /// A change of an entry.
 #[derive(Debug)]
@@ -68,10 +69,12 @@ impl DataKeyManager {
         let compaction = self.log().compaction();
         if let Some(bytes) = compaction {
             // The changes are durable with or without it. A failed compaction is due again after the next change.
-            if log_file.replace(&bytes).is_ok() {
-                self.change_log(FileLog::compacted);
+            match log_file.replace(&bytes) {
+                Ok(()) => self.change_log(FileLog::compacted),
+                Err(error) => observe::compaction_failed(&error),
             }
         }
+        log_file.report(&self.log());
         outcomes
     }
 
@@ -97,12 +100,14 @@ impl DataKeyManager {
             log_file
                 .write(&write, may_wait, &log)
                 .map(|()| (len, changes))
+                .inspect_err(|error| observe::commit_failed(len, error))
         };
         match written {
             Ok((len, changes)) => {
                 self.changes.fetch_add(len as u64, Ordering::Relaxed);
                 self.writes.fetch_add(1, Ordering::Relaxed);
                 self.change_log(|log| log.commit(changes));
+                observe::committed(len);
             }
             Err(error) => {
                 for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {

@@ -15,6 +15,7 @@ use super::{DataKeyManager, held};
 use crate::error::Error;
 use crate::file::EncryptedFile;
 use crate::fsops::{self, Access, FileId};
+use crate::observe;
 use crate::provider::Native;
 
 /// What a manager does about files that have no entry.
@@ -62,6 +63,7 @@ impl DataKeyManager {
 
     fn create(&self, path: &Path, overwrite: bool) -> Result<ManagedFile, Error> {
         let file = self.locate(path)?;
+        let _span = observe::span!(DEBUG, "create_file", file = file.name.as_str());
         let _locks = self.name_locks.lock(&[&file]);
         expect_directory(&file.path)?;
         if fsops::exists(&file.path)? {
@@ -141,6 +143,7 @@ impl DataKeyManager {
     /// [`Error::Suspended`]; [`Error::Usage`].
     pub fn delete_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let file = self.locate(path.as_ref())?;
+        let _span = observe::span!(DEBUG, "delete_file", file = file.name.as_str());
         let _locks = self.name_locks.lock(&[&file]);
         if self.find(&file).is_none() {
             self.expect_untracked_allowed(&file)?;
@@ -159,7 +162,10 @@ impl DataKeyManager {
     /// set); [`Error::Io`]; [`Error::Suspended`]; [`Error::Usage`]. After a failure the file is still at `from`, unless nothing but the removal
     /// of its old entry failed.
     pub fn rename_file(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), Error> {
-        self.transfer(from.as_ref(), to.as_ref(), |from, to| {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        let _span =
+            observe::span!(DEBUG, "rename_file", from => from.display(), to => to.display());
+        self.transfer(from, to, |from, to| {
             fsops::rename(&from.path, &to.path)?;
             self.forget_entries(from)
         })
@@ -174,9 +180,9 @@ impl DataKeyManager {
         source: impl AsRef<Path>,
         destination: impl AsRef<Path>,
     ) -> Result<(), Error> {
-        self.transfer(source.as_ref(), destination.as_ref(), |from, to| {
-            fsops::link(&from.path, &to.path)
-        })
+        let (from, to) = (source.as_ref(), destination.as_ref());
+        let _span = observe::span!(DEBUG, "link_file", from => from.display(), to => to.display());
+        self.transfer(from, to, |from, to| fsops::link(&from.path, &to.path))
     }
 
     /// Gives `to` the entry of `from`, and then does what makes it true.
@@ -222,6 +228,7 @@ impl DataKeyManager {
         info: FileInfo,
     ) -> Result<(), Error> {
         let (source, to) = (source.as_ref(), self.locate(destination.as_ref())?);
+        let _span = observe::span!(DEBUG, "import_file", file = to.name.as_str());
         let _locks = self.name_locks.lock(&[&to]);
         fsops::expect_file(source)?;
         if fsops::exists(&to.path)? {
@@ -249,6 +256,11 @@ impl DataKeyManager {
     /// [`Error::Suspended`]; [`Error::Usage`].
     pub fn delete_directory(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let directory = self.locate(path.as_ref())?;
+        let _span = observe::span!(
+            DEBUG,
+            "delete_directory",
+            directory = directory.name.as_str()
+        );
         let _alone = self.name_locks.lock_all();
         if fsops::exists(&directory.path)? {
             let tree = fsops::tree(&directory.path)?;
@@ -277,6 +289,8 @@ impl DataKeyManager {
         to: impl AsRef<Path>,
     ) -> Result<(), Error> {
         let (from, to) = (self.locate(from.as_ref())?, self.locate(to.as_ref())?);
+        let (source, target) = (from.name.as_str(), to.name.as_str());
+        let _span = observe::span!(DEBUG, "rename_directory", from = source, to = target);
         let _alone = self.name_locks.lock_all();
         fsops::tree(&from.path)?;
         if fsops::exists(&to.path)? {

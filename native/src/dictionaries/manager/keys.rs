@@ -9,6 +9,7 @@ use super::super::sealed_keys::SealedKeys;
 use super::super::writer::check_protection;
 use super::{DataKeyManager, KeyRing, held};
 use crate::error::Error;
+use crate::observe;
 
 /// What became of data keys that no file uses: their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl DataKeyManager {
         let due = sealed_keys.keys().rotation_due(policy, is_secure, now);
         let due = due.map_err(Error::data(&self.layout.key_dict))?;
         if due.is_some() {
-            self.rotate(&mut sealed_keys, policy.method, now)?;
+            self.rotate(&mut sealed_keys, policy.method, now, due)?;
         }
         Ok(due)
     }
@@ -46,12 +47,20 @@ impl DataKeyManager {
     /// # Errors
     /// Those of [`DictionaryWriter::rotate_data_key`].
     pub fn rotate_data_key(&self, method: Method, now: u64) -> Result<u64, Error> {
-        self.rotate(&mut held(&self.sealed_keys), method, now)
+        self.rotate(&mut held(&self.sealed_keys), method, now, None)
     }
 
-    fn rotate(&self, sealed_keys: &mut SealedKeys, method: Method, now: u64) -> Result<u64, Error> {
+    fn rotate(
+        &self,
+        sealed_keys: &mut SealedKeys,
+        method: Method,
+        now: u64,
+        reason: Option<RotationReason>,
+    ) -> Result<u64, Error> {
+        let _span =
+            observe::span!(INFO, "rotate_data_key", directory => self.directory().display());
         check_protection(method, sealed_keys.master_key())?;
-        let id = sealed_keys.rotate(method, now)?;
+        let id = sealed_keys.rotate(method, now, reason)?;
         self.publish(sealed_keys);
         Ok(id)
     }
@@ -61,6 +70,8 @@ impl DataKeyManager {
     /// # Errors
     /// Those of [`DictionaryWriter::rotate_master_key`]; keep the old master key in that case.
     pub fn rotate_master_key(&self, master_key: &MasterKey) -> Result<(), Error> {
+        let _span =
+            observe::span!(INFO, "rotate_master_key", directory => self.directory().display());
         let mut sealed_keys = held(&self.sealed_keys);
         sealed_keys.rotate_master_key(master_key)?;
         self.publish(&sealed_keys);

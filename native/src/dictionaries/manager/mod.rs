@@ -27,6 +27,7 @@ use super::sealed_keys::SealedKeys;
 use super::writer::DictionaryWriter;
 use super::{FileKey, Layout};
 use crate::error::Error;
+use crate::observe;
 
 use commit::{Change, Outcome, Request};
 use files::{NameLocks, Writers};
@@ -144,6 +145,7 @@ impl DataKeyManager {
             _lock: lock,
         };
         manager.recover()?;
+        observe::opened(manager.directory(), manager.len(), manager.keys().len());
         Ok(manager)
     }
 
@@ -260,6 +262,7 @@ impl DataKeyManager {
     /// # Errors
     /// [`Error::Io`]; [`Error::Suspended`].
     pub fn compact(&self) -> Result<(), Error> {
+        let _span = observe::span!(INFO, "compact", directory => self.directory().display());
         let mut log_file = held(&self.log_file);
         let bytes = {
             let log = self.log();
@@ -267,6 +270,7 @@ impl DataKeyManager {
         };
         log_file.replace(&bytes)?;
         self.change_log(FileLog::compacted);
+        log_file.report(&self.log());
         Ok(())
     }
 

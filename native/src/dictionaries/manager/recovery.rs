@@ -8,6 +8,7 @@ use super::names::Located;
 use super::replacement::{NEW, OLD};
 use crate::error::Error;
 use crate::fsops;
+use crate::observe;
 
 impl DataKeyManager {
     /// Finishes or undoes what the second names tell of: a replacement whose new file stands is done, any other never happened.
@@ -23,6 +24,7 @@ impl DataKeyManager {
         };
         for name in unfinished {
             if let Ok(file) = self.locate(Path::new(&name)) {
+                observe::recovering(&name);
                 self.recover_file(&file)?;
             }
         }

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::file::{EncryptedReader, EncryptedWriter};
 use crate::fsops::{self, Access, Output};
 use crate::install;
+use crate::observe;
 use crate::provider::Native;
 
 /// The ending of a file that is being written, and of one that is being replaced.
@@ -96,6 +97,7 @@ impl DataKeyManager {
         overwrite: bool,
     ) -> Result<u64, Error> {
         let file = self.locate(path.as_ref())?;
+        let _span = observe::span!(DEBUG, "write_file", file = file.name.as_str());
         if !overwrite {
             self.expect_free(&file)?;
         }
@@ -126,6 +128,7 @@ impl DataKeyManager {
         mut progress: impl FnMut(u64) -> bool,
     ) -> Result<Option<u64>, Error> {
         let file = self.locate(path.as_ref())?;
+        let _span = observe::span!(DEBUG, "rekey_file", file = file.name.as_str());
         self.expect_entry(&file)?;
         let opened = fsops::open(&file.path, Access::Read)?;
         let before = fsops::identity(&opened, &file.path)?;
@@ -147,6 +150,7 @@ impl DataKeyManager {
                 loop {
                     let read = copy_piece(&mut reader, new, &mut buffer, path)?;
                     copied += read as u64;
+                    observe::rekey_progress(read as u64);
                     if read == 0 {
                         let old = opened.metadata();
                         old.and_then(|old| install::adopt(new.inner().0, &old))
@@ -171,11 +175,13 @@ impl DataKeyManager {
                 Err(busy(&file, "it is being written"))
             },
         );
-        match replaced {
-            Ok(len) => Ok(Some(len)),
-            Err(Error::Busy { .. }) if stopped.get() => Ok(None),
-            Err(error) => Err(error),
-        }
+        let len = match replaced {
+            Ok(len) => Some(len),
+            Err(Error::Busy { .. }) if stopped.get() => None,
+            Err(error) => return Err(error),
+        };
+        observe::rekeyed(len);
+        Ok(len)
     }
 
     /// Writes a new file by `write`, and puts it in the place of the old one if `may_switch`, which gets the old one's entry, then still allows it.
