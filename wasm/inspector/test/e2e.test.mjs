@@ -75,7 +75,7 @@ onPage('a directory is opened with its master key', async (page, t) => {
   assert.equal(await page.evaluate(() => localStorage.length + sessionStorage.length + document.cookie.length), 0);
 });
 
-onPage('dictionaries can be dropped, as files and as a directory', async (page, t) => {
+onPage('files can be dropped', async (page, t) => {
   const { path } = await makeVault(await folder(t));
   const content = Object.fromEntries(['key.dict', 'file.dict'].map((name) => [name, readFileSync(join(path, name)).toString('base64')]));
   await page.evaluate((files) => {
@@ -86,6 +86,17 @@ onPage('dictionaries can be dropped, as files and as a directory', async (page, 
   await message(page, 'give the master key');
   await show(page, 'Files');
   assert.equal(await page.locator('.files .body .row').count(), 10);
+});
+
+onPage('a directory can be dropped, and is walked through', async (page, t) => {
+  const { path } = await makeVault(await folder(t));
+  const browser = await page.context().newCDPSession(page);
+  const data = { items: [], files: [path], dragOperationsMask: 1 };
+  for (const type of ['dragEnter', 'dragOver', 'drop']) await browser.send('Input.dispatchDragEvent', { type, x: 300, y: 300, data });
+  await message(page, 'give the master key');
+  await useKey(page, masterKeys.A);
+  await openFile(page, '000015');
+  await message(page, 'Right key: the content is recognised as RocksDB SST');
 });
 
 onPage('a wrong master key is called that, and the right one opens afterwards', async (page, t) => {
@@ -381,7 +392,7 @@ for (const colorScheme of ['light', 'dark']) {
   for (const [width, height] of [[360, 740], [1600, 900]]) {
     onPage(`every view is readable and accessible at ${width} px, ${colorScheme}`, async (page, t) => {
       const check = async (view) => {
-        await page.screenshot({ path: join(pictures, `${view}-${width}-${colorScheme}.png`) });
+        await page.screenshot({ path: join(pictures, `${view}-${width}-${colorScheme}.png`), fullPage: width === 360 });
         const [inner, outer] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
         assert.ok(inner <= outer, `${view}: the page is ${inner} px wide in a window of ${outer}`);
         await page.evaluate(axe);

@@ -181,23 +181,28 @@ export function locked({ method, vendor }: Sealing): Explanation {
 export function explainLog(verdict: Verdict, tikv: Verdict | null, records: number, fileSize: number): Explanation {
   const start = atStart(tikv);
   if (verdict.state === 'complete') {
-    return { tone: 'good', title: 'The log is complete', text: `${count(records, 'record')}, each with a checksum that fits, up to the last byte.` };
+    return { tone: 'good', title: 'The log is complete', text: records === 0 ? 'It holds no record yet.' : `${count(records, 'record')}, each with a checksum that fits, up to the last byte.` };
   }
   if (verdict.state === 'torn-tail') {
     return {
       tone: 'warn',
       title: `The last append was cut off at byte ${grouped(verdict.at)}`,
-      text: `The file ends in the middle of a record: ${count(verdict.dropped, 'byte')} of it ${verdict.dropped === 1 ? 'is' : 'are'} there. This is what a crash or a copy in the middle of a write leaves behind, and it is harmless: that append was never confirmed. The ${count(records, 'record')} before it ${records === 1 ? 'is' : 'are'} whole. ${start}`,
+      text: `The file ends in the middle of a record: ${count(verdict.dropped, 'byte')} of it ${verdict.dropped === 1 ? 'is' : 'are'} there. This is what a crash or a copy in the middle of a write leaves behind, and it is harmless: that append was never confirmed. ${before(records)} ${start}`,
       next: ['Nothing has to be done for the store to start.', 'If this is a copy, copy it once more to get the last entries.'],
     };
   }
   return {
     tone: 'bad',
     title: `The log is damaged at byte ${grouped(verdict.at)}`,
-    text: `The ${count(records, 'record')} before it ${records === 1 ? 'is' : 'are'} whole. From there on, ${count(fileSize - verdict.at, 'byte')} can’t be trusted: entries may be missing or out of date, and removed files may seem to be there. This is not a torn append: bytes that were once confirmed have changed. ${start}`,
+    text: `${before(records)} From there on, ${count(fileSize - verdict.at, 'byte')} can’t be trusted: entries may be missing or out of date, and removed files may seem to be there. This is not a torn append: bytes that were once confirmed have changed. ${start}`,
     next: ['Don’t let the store start on it before a copy was kept.', 'Restore file.dict from a replica’s or a backup’s copy of the same moment.'],
     detail: verdict.why,
   };
+}
+
+function before(records: number): string {
+  if (records === 0) return 'It is the first record of the log.';
+  return records === 1 ? 'The record before it is whole.' : `The ${count(records, 'record')} before it are whole.`;
 }
 
 function atStart(tikv: Verdict | null): string {

@@ -8,7 +8,7 @@ export interface KeyUse {
   readonly methods: readonly string[];
   /** Seconds since 1970; `null` when key.dict doesn't say. */
   readonly made: bigint | null;
-  readonly tags: readonly ('current' | 'old' | 'exposed' | 'missing' | 'unseen')[];
+  readonly tags: readonly ('current' | 'old' | 'exposed' | 'missing' | 'locked')[];
   /** Entries that name it. */
   readonly files: number;
   /** Size of those of its files that were picked. */
@@ -35,7 +35,7 @@ export function useOf(keys: readonly KeyEntry[] | null, rows: readonly Row[]): K
     return { id, methods: [key.method], made: key.creationTime, tags, files: used?.files ?? 0, bytes: used?.bytes ?? 0 };
   });
   const others = [...byId].map(
-    ([id, { files, bytes, methods }]): KeyUse => ({ id, methods: [...methods], made: null, tags: [keys ? 'missing' : 'unseen'], files, bytes }),
+    ([id, { files, bytes, methods }]): KeyUse => ({ id, methods: [...methods], made: null, tags: [keys ? 'missing' : 'locked'], files, bytes }),
   );
   return [...known, ...others];
 }

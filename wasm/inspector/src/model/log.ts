@@ -24,12 +24,12 @@ export function partsOf({ records, verdict, version }: FileDictionary, fileSize:
   return parts;
 }
 
-/** What a part is called and what its checksum says. */
-export const partWords: Record<Part['kind'], { name: string; verdict: string }> = {
-  header: { name: 'header', verdict: 'fits' },
-  base: { name: 'entries as last rewritten', verdict: 'fits' },
-  insert: { name: 'insert', verdict: 'fits' },
-  remove: { name: 'remove', verdict: 'fits' },
-  torn: { name: 'cut off', verdict: 'torn: the rest was never written' },
-  damaged: { name: 'damaged', verdict: 'doesn’t fit: not to be trusted' },
+/** What a part is called, what it is where it has no name of its own, and what its checksum says. */
+export const partWords: Record<Part['kind'], { name: string; what: string; verdict: string }> = {
+  header: { name: 'header', what: 'version, and checksum of the base', verdict: 'fits' },
+  base: { name: 'base', what: 'all entries, as last rewritten', verdict: 'fits' },
+  insert: { name: 'insert', what: '', verdict: 'fits' },
+  remove: { name: 'remove', what: '', verdict: 'fits' },
+  torn: { name: 'cut off', what: 'the rest of this record was never written', verdict: 'none: it is not all there' },
+  damaged: { name: 'damaged', what: 'not to be trusted from here to the end', verdict: 'doesn’t fit, or can’t be found' },
 };

@@ -42,15 +42,23 @@ export function rowsOf(entries: readonly FileEntry[], picked: readonly Picked[],
     else byBaseName.set(name, [one]);
   }
   const used = new Set<Picked>();
+  // Few keys have many files, and numbers of 64 bits take long to write out.
+  const ids = new Map<bigint, string>();
+  const textOf = (id: bigint) => {
+    let text = ids.get(id);
+    if (text === undefined) ids.set(id, (text = String(id)));
+    return text;
+  };
   const rows = entries.map((entry): Row => {
-    const file = bound.get(entry.name) ?? bestMatch(entry.name, byBaseName.get(baseName(entry.name)) ?? []);
+    const candidates = picked.length ? byBaseName.get(baseName(entry.name)) : undefined;
+    const file = bound.get(entry.name) ?? (candidates ? bestMatch(entry.name, candidates) : null);
     if (file) used.add(file);
     return {
       name: entry.name,
       entry,
       picked: file,
       state: stateOf(entry, file, keys),
-      key: entry.method === 'plaintext' ? '' : String(entry.keyId),
+      key: entry.method === 'plaintext' ? '' : textOf(entry.keyId),
       method: entry.method === 'unknown' ? `unknown (${entry.methodNumber})` : entry.method,
       size: file ? file.file.size : -1,
     };

@@ -10,7 +10,7 @@ import { type GridColumn, VirtualGrid } from './VirtualGrid.js';
 export function Path({ of: path }: { of: string }) {
   const at = path.lastIndexOf('/') + 1;
   return (
-    <span class="name" title={path}>
+    <span class="pathname" title={path}>
       <span class="folder">{path.slice(0, at)}</span>
       <span class="last">{path.slice(at)}</span>
     </span>

@@ -12,7 +12,8 @@ export function KeyChart({ use }: { use: readonly KeyUse[] }) {
   const times = dated.map(({ made }) => Number(made));
   const [first, last] = [Math.min(...times), Math.max(...times)];
   const most = Math.max(1, ...dated.map(({ files }) => files));
-  const x = (made: bigint) => LEFT + 10 + ((WIDTH - LEFT - RIGHT - 20) * (Number(made) - first)) / (last - first || 1);
+  const stems = placed(dated, first, last);
+  const label = (time: number) => (last - first < 86_400 ? new Date(time * 1000).toISOString().slice(0, 19).replace('T', ' ') : date(BigInt(time)).slice(0, 10));
   const y = (files: number) => BASE - ((BASE - TOP) * files) / most;
   const summary = `${count(dated.length, 'key')} made from ${date(BigInt(first))} to ${date(BigInt(last))}. The most used key has ${count(most, 'file')}. The table below holds the same figures.`;
   return (
@@ -28,19 +29,19 @@ export function KeyChart({ use }: { use: readonly KeyUse[] }) {
             </text>
           </g>
         ))}
-        {dated.map(({ id, made, files, tags }) => (
+        {stems.map(({ x, key: { id, made, files, tags } }) => (
           <g class={`stem ${tags.includes('exposed') ? 'exposed' : ''} ${tags.includes('current') ? 'current' : ''}`}>
             <title>{`${id}: ${count(files, 'file')}, made ${date(made)}, ${tags.join(', ')}`}</title>
-            <line x1={x(made)} x2={x(made)} y1={BASE} y2={y(files)} />
-            <circle cx={x(made)} cy={y(files)} r="5" />
+            <line x1={x} x2={x} y1={BASE} y2={y(files)} />
+            <circle cx={x} cy={y(files)} r="5" />
           </g>
         ))}
         <g class="axis">
           <text x={LEFT} y={HEIGHT - 8}>
-            {date(BigInt(first))}
+            {label(first)}
           </text>
           <text x={WIDTH - RIGHT} y={HEIGHT - 8} text-anchor="end">
-            {date(BigInt(last))}
+            {label(last)}
           </text>
         </g>
       </svg>
@@ -49,4 +50,18 @@ export function KeyChart({ use }: { use: readonly KeyUse[] }) {
       </figcaption>
     </figure>
   );
+}
+
+type Dated = KeyUse & { made: bigint };
+
+/** Where each key stands: by its time, but never on top of another one. */
+function placed(keys: readonly Dated[], first: number, last: number): { key: Dated; x: number }[] {
+  const [start, end] = [LEFT + 10, WIDTH - RIGHT - 10];
+  const gap = Math.min(14, (end - start) / keys.length);
+  const stems = [...keys]
+    .sort((a, b) => Number(a.made - b.made))
+    .map((key) => ({ key, x: start + ((end - start) * (Number(key.made) - first)) / (last - first || 1) }));
+  stems.forEach((stem, at) => (stem.x = Math.max(stem.x, (stems[at - 1]?.x ?? -gap) + gap)));
+  stems.reverse().forEach((stem, at) => (stem.x = Math.min(stem.x, (stems[at - 1]?.x ?? end + gap) - gap)));
+  return stems;
 }

@@ -12,7 +12,7 @@ const columns: readonly GridColumn<Part>[] = [
   { id: 'offset', label: 'Offset', cell: ({ offset }) => <code>{grouped(offset)}</code>, number: true },
   { id: 'length', label: 'Bytes', cell: ({ length }) => grouped(length), number: true, optional: true },
   { id: 'kind', label: 'Kind', cell: ({ kind }) => <span class={`tag ${kind}`}>{partWords[kind].name}</span> },
-  { id: 'name', label: 'Name', cell: ({ record }) => (record ? <Path of={record.name} /> : '–') },
+  { id: 'name', label: 'Name', cell: ({ record, kind }) => (record ? <Path of={record.name} /> : partWords[kind].what) },
   {
     id: 'checksum',
     label: 'Checksum',

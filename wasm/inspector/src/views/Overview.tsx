@@ -1,5 +1,5 @@
 /** What the dictionaries say as a whole: forms, keys, and what uses them. */
-import { count, date, duration, grouped, size } from '../model/bytes.js';
+import { date, duration, grouped, size } from '../model/bytes.js';
 import { explainLog } from '../model/explain.js';
 import { useOf } from '../model/keys.js';
 import type { Session } from '../session.js';
@@ -115,7 +115,7 @@ export function Overview({ session }: { session: Session }) {
                   <th scope="col">Age</th>
                   <th scope="col">State</th>
                   <th scope="col" class="number">Files</th>
-                  <th scope="col" class="number">Picked</th>
+                  <th scope="col" class="number">Size of picked</th>
                 </tr>
               </thead>
               <tbody>
@@ -142,7 +142,7 @@ export function Overview({ session }: { session: Session }) {
                       ))}
                     </td>
                     <td class="number">{grouped(key.files)}</td>
-                    <td class="number">{key.bytes ? size(key.bytes) : count(0, 'byte')}</td>
+                    <td class="number">{key.bytes ? size(key.bytes) : '–'}</td>
                   </tr>
                 ))}
               </tbody>

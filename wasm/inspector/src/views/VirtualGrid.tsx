@@ -85,6 +85,8 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
       role="grid"
       aria-label={label}
       aria-rowcount={rows.length + 1}
+      // One row more for the head, and the border; the style sheet says how high it may become.
+      style={{ height: `${(rows.length + 1) * ROW + 2}px` }}
       onScroll={({ currentTarget }) => setTop(currentTarget.scrollTop)}
       onKeyDown={onKeyDown}
     >
