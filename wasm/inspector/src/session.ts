@@ -178,7 +178,8 @@ export class Session {
 
   /** Takes the text of a key file. Wrong or right, it isn't kept. */
   async setMasterKey(text: string): Promise<void> {
-    this.forgetMasterKey();
+    this.masterKey?.free();
+    this.masterKey = null;
     try {
       this.masterKey = MasterKey.fromHex(text);
       this.masterProblem = null;
@@ -186,8 +187,8 @@ export class Session {
       this.masterProblem = explain(error, 'master-key');
     }
     this.#openKeyDict();
-    if (this.opened) await this.open(this.opened.row);
     this.#changed();
+    await this.#lookAgain();
   }
 
   /** A file that is to hold the key; a longer one isn't a key. */
@@ -201,17 +202,27 @@ export class Session {
     this.masterKey?.free();
     this.masterKey = null;
     this.masterProblem = null;
-    this.opened?.plain?.free();
-    if (this.opened) this.opened = { ...this.opened, plain: null };
     this.#openKeyDict();
     this.#changed();
+    void this.#lookAgain();
+  }
+
+  /** At the open file, with other keys than before, in whatever view. */
+  async #lookAgain(): Promise<void> {
+    const { opened, view } = this;
+    if (!opened) return;
+    const looked = this.open(opened.row, opened);
+    this.view = view;
+    await looked;
   }
 
   /** Forgets all of it. */
   clear(): void {
-    this.forgetMasterKey();
+    this.opened?.plain?.free();
+    this.#opening++;
     this.keyDict?.handle?.free();
     this.keyDict = this.fileDict = this.opened = null;
+    this.forgetMasterKey();
     this.picked = this.notes = [];
     this.#bound.clear();
     this.#rows = null;

@@ -100,7 +100,8 @@ export const HUGE = 5 * 2 ** 30 + 123;
  * A data directory on the golden dictionaries, with contents that can be recognised: a table, JSON, a file that was never encrypted, one
  * of 5 GiB, one without an entry, and one as the golden data has it.
  */
-export async function makeVault(path) {
+export async function makeVault(within) {
+  const path = join(within, 'tikv');
   const name = 'v2-file-aes128-ctr';
   const found = goldenCase(name);
   const db = join(path, 'db');

@@ -86,6 +86,7 @@ const explanations: Record<Doing, (error: StillkeyError) => Found | undefined> =
     return undefined;
   },
   file: ({ code, reason }) => {
+    if (reason === 'freed') return { title: 'The key was forgotten', text: 'What was being read needed it.', next: ['Give the master key again.'] };
     if (reason === 'not-found') {
       return {
         title: 'The key of this file is missing from key.dict',
