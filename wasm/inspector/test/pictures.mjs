@@ -30,7 +30,7 @@ try {
   await pick(page, 'Open files', join(golden, 'file-dict-vectors/torn-name.file.dict'));
   await show(page, 'Log');
   await page.locator('.row.torn').waitFor();
-  await take('log', 540);
+  await take('log', 580);
 } finally {
   await site.close();
   rmSync(scratch, { recursive: true });
