@@ -1,0 +1,41 @@
+/** Data keys and what uses them: those of key.dict, and those that files ask for and key.dict lacks. */
+import type { KeyEntry } from 'stillkey';
+import type { Row } from './rows.js';
+
+/** A key, with its files. */
+export interface KeyUse {
+  readonly id: string;
+  readonly methods: readonly string[];
+  /** Seconds since 1970; `null` when key.dict doesn't say. */
+  readonly made: bigint | null;
+  readonly tags: readonly ('current' | 'old' | 'exposed' | 'missing' | 'locked')[];
+  /** Entries that name it. */
+  readonly files: number;
+  /** Size of those of its files that were picked. */
+  readonly bytes: number;
+}
+
+/** All keys, the newest first, those that are missing at the end. */
+export function useOf(keys: readonly KeyEntry[] | null, rows: readonly Row[]): KeyUse[] {
+  const byId = new Map<string, { files: number; bytes: number; methods: Set<string> }>();
+  for (const { key, size, method } of rows) {
+    if (!key) continue;
+    let found = byId.get(key);
+    if (!found) byId.set(key, (found = { files: 0, bytes: 0, methods: new Set() }));
+    found.files++;
+    found.bytes += Math.max(0, size);
+    found.methods.add(method);
+  }
+  const newestFirst = [...(keys ?? [])].sort((a, b) => Number(b.creationTime - a.creationTime) || Number(b.isCurrent) - Number(a.isCurrent));
+  const known = newestFirst.map((key): KeyUse => {
+    const id = String(key.id);
+    const used = byId.get(id);
+    byId.delete(id);
+    const tags: KeyUse['tags'] = key.wasExposed ? [key.isCurrent ? 'current' : 'old', 'exposed'] : [key.isCurrent ? 'current' : 'old'];
+    return { id, methods: [key.method], made: key.creationTime, tags, files: used?.files ?? 0, bytes: used?.bytes ?? 0 };
+  });
+  const others = [...byId].map(
+    ([id, { files, bytes, methods }]): KeyUse => ({ id, methods: [...methods], made: null, tags: [keys ? 'missing' : 'locked'], files, bytes }),
+  );
+  return [...known, ...others];
+}

@@ -1,0 +1,5 @@
+declare module 'virtual:stillkey-modules' {
+  export const simd: string;
+  export const plain: string;
+}
+declare module '*.css';

@@ -1,0 +1,151 @@
+// The pure functions, without a browser.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { createServer } from 'vite';
+
+import { here, sstTail } from './support.mjs';
+
+let server;
+let bytes, formats, intake, rows, verdict, crc;
+
+before(async () => {
+  server = await createServer({ root: here, configFile: `${here}/vite.config.mjs`, server: { middlewareMode: true, hmr: false, ws: false }, appType: 'custom', optimizeDeps: { noDiscovery: true }, logLevel: 'error' });
+  const load = (name) => server.ssrLoadModule(`/src/model/${name}.ts`);
+  [bytes, formats, intake, rows, verdict, crc] = await Promise.all(['bytes', 'formats', 'intake', 'rows', 'verdict', 'crc32c'].map(load));
+});
+after(() => server.close());
+
+const sample = (content) => ({ head: content.subarray(0, formats.HEAD), tail: content.subarray(-formats.TAIL), size: content.length });
+const detected = (content) => formats.detect(sample(Buffer.from(content)))?.name ?? null;
+
+/** SplitMix32 once more: noise that is the same in each run. */
+function noise(length, seed = 1) {
+  return Uint8Array.from({ length }, () => {
+    seed = (seed + 0x9e3779b9) | 0;
+    const z = Math.imul(seed ^ (seed >>> 16), 0x21f0aaad);
+    return Math.imul(z ^ (z >>> 15), 0x735a2d97) >>> 24;
+  });
+}
+
+test('offsets are read as people write them', () => {
+  const cases = [
+    ['0', 0], ['4096', 4096], ['0x1000', 4096], ['4 GiB', 2 ** 32], ['64k', 65536], ['1 000', 1000], ['1_000', 1000], ['-53', 2 ** 33 - 53],
+    ['', null], ['x', null], ['0x', null], ['1.5', null], [String(2 ** 33), null], ['-0', null], ['99999999999999999999', null], ['1 GiBx', null],
+  ];
+  for (const [text, expected] of cases) assert.equal(bytes.parseOffset(text, 2 ** 33), expected, JSON.stringify(text));
+});
+
+test('patterns are whole bytes or text', () => {
+  assert.deepEqual([...bytes.parsePattern('f7 CF', 'hex')], [0xf7, 0xcf]);
+  assert.equal(bytes.parsePattern('f7c', 'hex'), null);
+  assert.equal(bytes.parsePattern('', 'text'), null);
+  assert.deepEqual([...bytes.parsePattern('é', 'text')], [0xc3, 0xa9]);
+});
+
+test('a pattern is found after beginnings that lead nowhere', () => {
+  const find = (content, pattern) => bytes.indexOf(Buffer.from(content), Buffer.from(pattern));
+  assert.equal(find('aaab', 'aab'), 1);
+  assert.equal(find('abcab', 'abd'), -1);
+  assert.equal(find('ab', 'abc'), -1);
+  assert.equal(find('xxab', 'ab'), 2);
+});
+
+test('sizes, durations and dates are for reading', () => {
+  assert.equal(bytes.size(1), '1 byte');
+  assert.equal(bytes.size(1536), '1.5 KiB');
+  assert.equal(bytes.size(5 * 2 ** 30), '5.0 GiB');
+  assert.equal(bytes.duration(86_400 * 3 + 5), '3 days');
+  assert.equal(bytes.date(0n), '1970-01-01 00:00 UTC');
+  assert.equal(bytes.date(2n ** 63n), `${2n ** 63n} s after 1970`);
+});
+
+test('CRC-32C gives the value of RFC 3720', () => {
+  assert.equal(crc.crc32c(new Uint8Array(32)), 0x8a9136aa);
+});
+
+test('known content is recognised', () => {
+  const wal = Buffer.from('\0\0\0\0\x05\0\x01hello', 'latin1');
+  const checksum = crc.crc32c(wal.subarray(6));
+  wal.writeUInt32LE((((checksum >>> 15) | (checksum << 17)) + 0xa282ead8) >>> 0, 0);
+  const cases = [
+    [Buffer.concat([noise(500), sstTail]), 'RocksDB SST, block-based table'],
+    [wal, 'RocksDB log (WAL or MANIFEST)'],
+    ['{"a": 1}', 'JSON'],
+    [`PAR1${'x'.repeat(40)}PAR1`, 'Parquet'],
+    [`PAR1${'x'.repeat(40)}`, 'Parquet, cut off'],
+    [gzipSync('x'), 'gzip'],
+    [Buffer.from('28b52ffd0058', 'hex'), 'Zstandard frame'],
+    ['RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5', 'raft-engine log'],
+    ['a line\nanother line\n', 'ASCII text'],
+    ['grüße an alle, die dies lesen', 'UTF-8 text'],
+    [Buffer.alloc(100), 'zeros'],
+    [noise(4096), null],
+    ['', null],
+  ];
+  for (const [content, expected] of cases) assert.equal(detected(content), expected);
+});
+
+test('a log of RocksDB with a changed byte is no longer one', () => {
+  const wal = Buffer.alloc(20, 0x90);
+  wal.writeUInt16LE(13, 4);
+  wal[6] = 1;
+  assert.equal(detected(wal), null);
+});
+
+test('text that is cut inside a character is text', () => {
+  const long = Buffer.from(`ö${'x'.repeat(formats.HEAD - 3)}é and more`);
+  assert.equal(formats.detect(sample(long)).name, 'UTF-8 text');
+});
+
+test('noise is told from what is not', () => {
+  for (let seed = 0; seed < 200; seed++) assert.equal(formats.looksRandom(noise(2048, seed)), true);
+  assert.equal(formats.looksRandom(Buffer.from('the quick brown fox jumps over the lazy dog')), false);
+  assert.equal(formats.looksRandom(new Uint8Array(31)), null);
+});
+
+test('label and bytes are compared', () => {
+  const table = sample(Buffer.concat([Buffer.from('x'.repeat(500)), sstTail]));
+  const random = sample(Buffer.from(noise(2048)));
+  const title = (evidence) => verdict.judge({ name: 'db/1.sst', ...evidence }).title;
+  assert.match(title({ method: 'aes128-ctr', disk: random, plain: table }), /^Right key/);
+  assert.match(title({ method: 'aes128-ctr', disk: table, plain: random }), /not encrypted/);
+  assert.match(title({ method: 'aes128-ctr', disk: random, plain: random }), /^Noise/);
+  assert.match(title({ method: 'plaintext', disk: random, plain: random }), /may disagree/);
+  assert.match(title({ method: null, disk: random, plain: random }), /entry of this file may be missing/);
+  assert.match(title({ method: null, disk: table, plain: table }), /^Not encrypted/);
+  const json = sample(Buffer.from('{"a": "a value of some length"}'));
+  assert.match(verdict.judge({ name: 'db/1.sst', method: 'aes128-ctr', disk: random, plain: json }).text, /suggests a RocksDB table/);
+});
+
+test('files are matched to entries by the end of their path', () => {
+  const entry = (name, keyId = 1n) => ({ name, keyId, method: 'aes128-ctr', methodNumber: 2, iv: new Uint8Array(16) });
+  const picked = (path) => ({ path, file: { size: 5 } });
+  const found = rows.rowsOf(
+    [entry('/data/db/1.sst'), entry('/data/raft/1.sst'), entry('/data/db/2.sst', 9n)],
+    [picked('copy/raft/1.sst'), picked('copy/db/1.sst'), picked('copy/other')],
+    new Set([1n]),
+    new Map(),
+  );
+  assert.deepEqual(found.map(({ name, picked: file, state }) => [name, file?.path ?? null, state]), [
+    ['/data/db/1.sst', 'copy/db/1.sst', 'ready'],
+    ['/data/raft/1.sst', 'copy/raft/1.sst', 'ready'],
+    ['/data/db/2.sst', null, 'key missing'],
+    ['copy/other', 'copy/other', 'no entry'],
+  ]);
+});
+
+test('a query filters and sorts', () => {
+  const row = (name, key, size) => ({ name, key, size, method: 'm', state: 'ready', entry: null, picked: null });
+  const all = [row('/a/one', '1', 5), row('/a/two', '2', 3), row('/b/ONE', '1', 9)];
+  const names = (query) => rows.select(all, { ...rows.everything, ...query }).map(({ name }) => name);
+  assert.deepEqual(names({ search: 'one' }), ['/a/one', '/b/ONE']);
+  assert.deepEqual(names({ search: 'b one' }), ['/b/ONE']);
+  assert.deepEqual(names({ key: '2' }), ['/a/two']);
+  assert.deepEqual(names({ sort: 'size', down: true }), ['/b/ONE', '/a/one', '/a/two']);
+});
+
+test('roles are told by names', () => {
+  const cases = [['a/key.dict', 'key.dict'], ['torn.file.dict', 'file.dict'], ['monkey.dict', 'data'], ['a/1.sst', 'data']];
+  for (const [path, role] of cases) assert.equal(intake.roleOf(path), role, path);
+});
