@@ -1,5 +1,6 @@
 //! The key dictionary: every data key by its id, which one is current, and when the next is due.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -27,7 +28,7 @@ pub struct KeyEntry {
     /// When it was put aside because no file used it, in seconds since 1970-01-01 UTC. Only in a dictionary of such keys; TiKV has no such
     /// field, and keeps it.
     pub retired_at: Option<u64>,
-    unknown: UnknownFields,
+    unknown: Option<Box<UnknownFields>>,
 }
 
 /// The field of [`KeyEntry::retired_at`], far from those that TiKV may add.
@@ -42,7 +43,7 @@ impl KeyEntry {
             creation_time,
             was_exposed: false,
             retired_at: None,
-            unknown: UnknownFields::default(),
+            unknown: None,
         }
     }
 
@@ -380,7 +381,7 @@ impl Message for KeyEntry {
             creation_time: 0,
             was_exposed: false,
             retired_at: None,
-            unknown: UnknownFields::default(),
+            unknown: None,
         };
         for field in Fields::new(bytes) {
             let field = field?;
@@ -390,7 +391,7 @@ impl Message for KeyEntry {
                 3 => entry.creation_time = field.varint()?,
                 4 => entry.was_exposed = field.varint()? != 0,
                 RETIRED_AT => entry.retired_at = Some(field.varint()?),
-                _ => entry.unknown.keep(&field),
+                _ => entry.unknown.get_or_insert_default().keep(&field),
             }
         }
         Ok(entry)
@@ -404,7 +405,9 @@ impl Message for KeyEntry {
         if let Some(time) = self.retired_at {
             protobuf::put_number_always(out, RETIRED_AT, time);
         }
-        self.unknown.encode_to(out);
+        if let Some(unknown) = &self.unknown {
+            unknown.encode_to(out);
+        }
     }
 }
 
@@ -523,8 +526,9 @@ mod tests {
         assert_eq!(error, Misuse::KeyIdsCollide.into());
         let secret = vec![1; 32];
         assert!(
-            KeyEntry::new(SecretBytes::new(secret), Method::Aes256Ctr, 0).unknown
-                == UnknownFields::default()
+            KeyEntry::new(SecretBytes::new(secret), Method::Aes256Ctr, 0)
+                .unknown
+                .is_none()
         );
     }
 }
