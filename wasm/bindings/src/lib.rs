@@ -1,9 +1,9 @@
 //! What JavaScript calls: the core's operations over bytes, numbers and handles.
 //!
 //! Not for people: `wasm/npm/src` wraps every function in the documented, typed API. So arguments are the plainest that say what is
-//! meant, large results are columns instead of one object per row, and every failure is an [`failure::Failure`].
+//! meant, large results are columns instead of one object per row, and every failure is a `Failure`.
 //!
-//! Secrets come in as `Vec<u8>`, which [`SecretBytes`](stillkey_core::SecretBytes) takes over and zeroizes, and go out into an array of
+//! Secrets come in as `Vec<u8>`, which the core's `SecretBytes` takes over and zeroizes, and go out into an array of
 //! the caller's: `wasm-bindgen` would leave a copy behind of what is returned or borrowed.
 
 #![cfg(target_arch = "wasm32")]

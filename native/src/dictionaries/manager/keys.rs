@@ -25,7 +25,7 @@ impl DataKeyManager {
     /// Makes a new data key for new files if one is due by `policy`, and returns why. `now`: seconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// Those of [`DictionaryWriter::rotation_due`] and [`DictionaryWriter::rotate_data_key`].
+    /// Those of [`DictionaryWriter::rotation_due`](crate::DictionaryWriter::rotation_due) and [`DictionaryWriter::rotate_data_key`](crate::DictionaryWriter::rotate_data_key).
     pub fn rotate_if_due(
         &self,
         policy: &RotationPolicy,
@@ -45,7 +45,7 @@ impl DataKeyManager {
     /// `now`: seconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// Those of [`DictionaryWriter::rotate_data_key`].
+    /// Those of [`DictionaryWriter::rotate_data_key`](crate::DictionaryWriter::rotate_data_key).
     pub fn rotate_data_key(&self, method: Method, now: u64) -> Result<u64, Error> {
         self.rotate(&mut held(&self.sealed_keys), method, now, None)
     }
@@ -68,7 +68,7 @@ impl DataKeyManager {
     /// Seals the data keys under another master key, while files go on being created. The old one is dropped once that is durable.
     ///
     /// # Errors
-    /// Those of [`DictionaryWriter::rotate_master_key`]; keep the old master key in that case.
+    /// Those of [`DictionaryWriter::rotate_master_key`](crate::DictionaryWriter::rotate_master_key); keep the old master key in that case.
     pub fn rotate_master_key(&self, master_key: &MasterKey) -> Result<(), Error> {
         let _span =
             observe::span!(INFO, "rotate_master_key", directory => self.directory().display());
