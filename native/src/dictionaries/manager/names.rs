@@ -75,6 +75,21 @@ impl DataKeyManager {
             name,
         })
     }
+
+    /// The file of an entry of this name, however names are given now; `None` if it isn't below the directory.
+    pub(super) fn recorded(&self, name: &str) -> Option<Located> {
+        let directory = &self.layout.directory;
+        let path = data_path(directory, name);
+        let relative = path.strip_prefix(directory).ok().and_then(plain);
+        let relative = relative.filter(|relative| !relative.is_empty())?;
+        let absolute = directory.join(&relative).into_os_string().into_string();
+        let mut names = [Some(relative), absolute.ok()].into_iter().flatten();
+        Some(Located {
+            other: names.find(|other| other != name),
+            name: name.to_owned(),
+            path,
+        })
+    }
 }
 
 /// The path in its plainest spelling; `None` for one that leads out of where it starts.

@@ -1,7 +1,6 @@
 //! What a crash in the middle of a replacement leaves, finished or undone.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::DataKeyManager;
 use super::names::Located;
@@ -23,7 +22,8 @@ impl DataKeyManager {
             names.filter_map(before).collect()
         };
         for name in unfinished {
-            if let Ok(file) = self.locate(Path::new(&name)) {
+            // What a name from the dictionary says must not reach files elsewhere.
+            if let Some(file) = self.recorded(&name) {
                 observe::recovering(&name);
                 self.recover_file(&file)?;
             }

@@ -191,6 +191,13 @@ impl DataKeyManager {
         write: impl FnOnce(&mut EncryptedWriter<Output<'_>>, &Path) -> Result<u64, Error>,
         may_switch: impl FnOnce(Option<&FileInfo>) -> Result<(), Error>,
     ) -> Result<u64, Error> {
+        if self.recorded(&file.name).is_none() {
+            return Err(Error::Usage(format!(
+                "{}: only files below {} can be replaced, since no others are looked at after a crash; copy it there first",
+                file.path.display(),
+                self.directory().display()
+            )));
+        }
         let _replacing = self.replacing.enter(file)?;
         let written = self.write_new(file, write).and_then(|(key, len)| {
             let _locks = self.name_locks.lock(&[file]);

@@ -530,21 +530,26 @@ fn an_interrupted_put_over_a_file_without_entry_leaves_it_without_entry() {
 /// Every operation from the n-th on fails, as when the process is killed; then the store is opened anew.
 #[test]
 fn interrupted_anywhere_a_file_is_the_old_or_the_new_one() {
-    for overwrite in [false, true] {
+    let kinds = [Names::Relative, Names::AsGiven].into_iter();
+    for (kind, overwrite) in kinds.flat_map(|kind| [(kind, false), (kind, true)]) {
         let mut reached_the_end = false;
         for n in 0..200 {
             let directory = tempfile::tempdir().unwrap();
-            let store = new_store(directory.path());
+            let store = new_store(directory.path()).with_names(kind);
+            let name = match kind {
+                Names::Relative => "a".to_owned(),
+                Names::AsGiven => directory.path().join("a").to_str().unwrap().to_owned(),
+            };
             if overwrite {
-                store.write_file("a", &mut &b"old"[..], false).unwrap();
+                store.write_file(&name, &mut &b"old"[..], false).unwrap();
             }
             fault::fail_from(n);
-            let done = store.write_file("a", &mut &b"new"[..], overwrite);
+            let done = store.write_file(&name, &mut &b"new"[..], overwrite);
             let failed = fault::heal();
             drop(store);
             drop(DataKeyManager::open(directory.path(), &master_key(1)).unwrap());
 
-            let found = content(directory.path(), "a");
+            let found = content(directory.path(), &name);
             let old = overwrite.then(|| b"old".to_vec());
             let new = Some(b"new".to_vec());
             assert!(found == old || found == new, "operation {n}: {found:?}");
@@ -561,7 +566,7 @@ fn interrupted_anywhere_a_file_is_the_old_or_the_new_one() {
                 .collect();
             assert_eq!(
                 names,
-                Vec::from_iter(found.map(|_| "a".to_owned())),
+                Vec::from_iter(found.map(|_| name)),
                 "operation {n}: nothing is left over"
             );
             if !failed {
