@@ -43,7 +43,7 @@ impl Journal {
 
     pub(super) fn set_rewrite_threshold(&mut self, removes: u64) {
         self.rewrite_threshold = removes;
-        self.log = FileLog::new(self.dictionary().clone(), self.version(), removes);
+        self.log.set_rewrite_threshold(removes);
     }
 
     /// Makes a change durable, and then takes it over.

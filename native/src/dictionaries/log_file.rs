@@ -155,14 +155,15 @@ impl LogFile {
     /// Sees to it that the disk holds the dictionary in memory and nothing else.
     fn repair(&mut self, log: &FileLog) -> Result<(), Error> {
         match self.trust {
-            Trust::Whole => return Ok(()),
-            Trust::UpToGood => observe::repairing(&self.path, Some(self.pinned.good.len)),
-            Trust::Nothing => observe::repairing(&self.path, None),
-        }
-        match self.trust {
             Trust::Whole => Ok(()),
-            Trust::UpToGood => self.cut_off(log),
-            Trust::Nothing => self.replace(&log.dictionary().to_bytes(log.version())),
+            Trust::UpToGood => {
+                observe::repairing(&self.path, Some(self.pinned.good.len));
+                self.cut_off(log)
+            }
+            Trust::Nothing => {
+                observe::repairing(&self.path, None);
+                self.replace(&log.dictionary().to_bytes(log.version()))
+            }
         }
     }
 

@@ -97,6 +97,8 @@ impl DataKeyManager {
         let mut sealed_keys = held(&self.sealed_keys);
         // Until the keys are gone, no entry is made that could name one of them.
         let _alone = self.issuing.write().unwrap_or_else(PoisonError::into_inner);
+        // What only seems removed, and would come back after a crash, still needs its key.
+        self.bulk().sync_all()?;
         let used: HashSet<u64> = {
             let log = self.log();
             let infos = log.dictionary().unsorted().map(|(_, info)| info.key_id);
