@@ -357,12 +357,18 @@ impl FileDictionary {
     /// # Errors
     /// [`Error::Damaged`] and [`Error::Unsupported`] when header or content can't be read. Damage in the log is a verdict, not an error.
     pub fn recover(file: &[u8], reading: Reading) -> Result<Recovered, Error> {
-        Recovered::from_file(file, reading)
+        Self::recover_with(file, reading, |_| ())
     }
-}
 
-impl Recovered {
-    fn from_file(file: &[u8], reading: Reading) -> Result<Self, Error> {
+    /// As [`FileDictionary::recover`], and shows `each` valid record on the way, in their order.
+    ///
+    /// # Errors
+    /// As [`FileDictionary::recover`].
+    pub fn recover_with(
+        file: &[u8],
+        reading: Reading,
+        mut each: impl FnMut(&LocatedRecord<'_>),
+    ) -> Result<Recovered, Error> {
         let framed = header::parse(file)?;
         let mut dictionary = match framed.version {
             Version::V1 => FileDictionary::from_v1_content(framed.content)?,
@@ -375,33 +381,37 @@ impl Recovered {
             reading,
         );
         let mut records = 0;
-        while let Some(LocatedRecord { at, record, .. }) = log.next() {
-            match record {
-                Record::Insert { name, info } => drop(dictionary.insert(name, info)),
-                Record::Remove { name } => {
-                    if dictionary.remove(name).is_none() {
-                        let why = Damage {
-                            part: Part::Record(records + 1),
-                            at,
-                            finding: Finding::RemoveOfAbsent {
-                                name: name.to_string(),
-                            },
-                        };
-                        log.stop(Verdict::Corrupt { at, why });
-                        break;
-                    }
-                }
+        while let Some(located) = log.next() {
+            if let Record::Remove { name } = located.record
+                && dictionary.remove(name).is_none()
+            {
+                let at = located.at;
+                let why = Damage {
+                    part: Part::Record(records + 1),
+                    at,
+                    finding: Finding::RemoveOfAbsent {
+                        name: name.to_string(),
+                    },
+                };
+                log.stop(Verdict::Corrupt { at, why });
+                break;
+            }
+            each(&located);
+            if let Record::Insert { name, info } = located.record {
+                dictionary.insert(name, info);
             }
             records += 1;
         }
-        Ok(Self {
+        Ok(Recovered {
             dictionary,
             version: framed.version,
             records,
             verdict: log.verdict,
         })
     }
+}
 
+impl Recovered {
     /// The dictionary, if its log is whole up to at most a torn tail.
     ///
     /// # Errors

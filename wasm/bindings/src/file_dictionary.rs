@@ -1,7 +1,8 @@
 //! File dictionaries as columns: 100,000 entries are a dozen arrays, and not as many objects that each cost a call.
 
 use stillkey_core::{
-    FileDictionary as CoreFileDictionary, FileInfo, LogReader, Reading, Record, Recovered, Verdict,
+    FileDictionary as CoreFileDictionary, FileInfo, LocatedRecord, Reading, Record, Recovered,
+    Verdict,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -26,6 +27,17 @@ struct Places {
     is_insert: Vec<u8>,
 }
 
+impl Places {
+    fn push(&mut self, located: &LocatedRecord<'_>) {
+        self.at.push(to_number(located.at));
+        self.len
+            .push(u32::try_from(located.len).unwrap_or(u32::MAX));
+        self.checksum.push(located.checksum);
+        let is_insert = matches!(located.record, Record::Insert { .. });
+        self.is_insert.push(is_insert.into());
+    }
+}
+
 /// Names with what is known about their files, one row for each. Each column can be taken once.
 #[wasm_bindgen]
 #[derive(Clone, Debug, Default)]
@@ -43,7 +55,11 @@ pub struct Infos {
 impl Infos {
     fn push(&mut self, name: &str, info: &FileInfo) {
         self.names.push_str(name);
-        let len = name.encode_utf16().count();
+        let len = if name.is_ascii() {
+            name.len()
+        } else {
+            name.encode_utf16().count()
+        };
         self.name_end = self
             .name_end
             .saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
@@ -98,26 +114,17 @@ impl FileDictionary {
         } else {
             Reading::Strict
         };
-        let recovered = CoreFileDictionary::recover(file, reading)?;
-        let mut entries = Infos::default();
-        for (name, info) in recovered.dictionary.iter() {
-            entries.push(name, info);
-        }
         let (mut records, mut places) = (Infos::default(), Places::default());
-        let count = usize::try_from(recovered.records).unwrap_or(usize::MAX);
-        for located in LogReader::new(file, reading)?.take(count) {
-            places.at.push(to_number(located.at));
-            places
-                .len
-                .push(u32::try_from(located.len).unwrap_or(u32::MAX));
-            places.checksum.push(located.checksum);
-            places
-                .is_insert
-                .push(u8::from(matches!(located.record, Record::Insert { .. })));
-            match located.record {
-                Record::Insert { name, info } => records.push(name, &info),
+        let recovered = CoreFileDictionary::recover_with(file, reading, |located| {
+            places.push(located);
+            match &located.record {
+                Record::Insert { name, info } => records.push(name, info),
                 Record::Remove { name } => records.push(name, &FileInfo::default()),
             }
+        })?;
+        let mut entries = Infos::default();
+        for (name, info) in sorted(&recovered.dictionary) {
+            entries.push(name, info);
         }
         Ok(Self {
             recovered,
@@ -195,4 +202,31 @@ impl FileDictionary {
             _ => String::new(),
         }
     }
+}
+
+/// The entries, sorted by name. WebAssembly compares byte by byte, and names have long beginnings in common: the eight bytes after those,
+/// as a number, tell most of them apart.
+fn sorted(dictionary: &CoreFileDictionary) -> impl Iterator<Item = (&str, &FileInfo)> {
+    let mut names = dictionary.unsorted().map(|(name, _)| name.as_bytes());
+    let first = names.next().unwrap_or_default();
+    let common = names.fold(first, |common, name| {
+        let same = common.iter().zip(name).take_while(|(a, b)| a == b).count();
+        common.get(..same).unwrap_or_default()
+    });
+    let mut rows: Vec<_> = dictionary
+        .unsorted()
+        .map(|(name, info)| (number_at(common.len(), name.as_bytes()), name, info))
+        .collect();
+    rows.sort_unstable_by_key(|(number, name, _)| (*number, *name));
+    rows.into_iter().map(|(_, name, info)| (name, info))
+}
+
+/// Eight bytes in the order in which they are compared; zeros behind the end.
+fn number_at(start: usize, name: &[u8]) -> u64 {
+    let rest = name.get(start..).unwrap_or_default();
+    let mut bytes = [0; 8];
+    for (byte, next) in bytes.iter_mut().zip(rest) {
+        *byte = *next;
+    }
+    u64::from_be_bytes(bytes)
 }
