@@ -67,25 +67,17 @@ export class FileDictionary {
   /** How the log ends; `complete` in version 1. */
   readonly verdict: Verdict;
 
-  readonly #entryColumns: InfoColumns;
-  readonly #recordColumns: RecordColumns;
+  readonly #columns: Columns;
   #entries: FileEntry[] | undefined;
   #records: LogRecord[] | undefined;
   #byName: Map<string, FileEntry> | undefined;
 
-  private constructor(dictionary: raw.FileDictionary) {
-    this.version = dictionary.version() as 1 | 2;
-    this.verdict = verdictOf(dictionary);
-    this.#entryColumns = columnsOf(dictionary.take_entries());
-    this.#recordColumns = {
-      ...columnsOf(dictionary.take_records()),
-      offsets: dictionary.take_record_at(),
-      lengths: dictionary.take_record_len(),
-      checksums: dictionary.take_record_checksum(),
-      isInsert: dictionary.take_record_is_insert(),
-    };
-    this.entryCount = this.#entryColumns.keyIds.length;
-    this.recordCount = this.#recordColumns.keyIds.length;
+  private constructor(columns: Columns) {
+    this.#columns = columns;
+    this.version = columns.version;
+    this.verdict = columns.verdict;
+    this.entryCount = columns.entries.keyIds.length;
+    this.recordCount = columns.records.keyIds.length;
   }
 
   /**
@@ -100,23 +92,54 @@ export class FileDictionary {
       if (reading !== 'strict' && reading !== 'tikv') throw usage("reading: use 'strict' or 'tikv'");
       const dictionary = wasm().FileDictionary.parse(wholeOf(bytes, 'file.dict'), reading === 'tikv');
       try {
-        return new FileDictionary(dictionary);
+        return new FileDictionary(columnsOf(dictionary));
       } finally {
         dictionary.free();
       }
     });
   }
 
+  /**
+   * What `postMessage` takes: `worker.postMessage(...dictionary.toMessage())` hands the dictionary over to another thread, which makes one
+   * of it again by {@link FileDictionary.fromMessage}. Its columns move there and are not copied, so this one has nothing left.
+   */
+  toMessage(): [message: unknown, transfer: ArrayBuffer[]] {
+    const { entries, records } = this.#columns;
+    const columns = [entries, records].flatMap((columns): unknown[] => Object.values(columns));
+    return [this.#columns, columns.filter(ArrayBuffer.isView).map(({ buffer }) => buffer as ArrayBuffer)];
+  }
+
+  /**
+   * A dictionary that another thread has sent; of the same version of this package, for what messages hold is no format.
+   *
+   * @throws {@link StillkeyError} `usage` when the message is none of {@link FileDictionary.toMessage}.
+   */
+  static fromMessage(message: unknown): FileDictionary {
+    return guarded(() => new FileDictionary(received(message)));
+  }
+
   /** The entries, sorted by the bytes of their names. */
   get entries(): readonly FileEntry[] {
-    this.#entries ??= Array.from(this.#entryColumns.keyIds, (_, row) => entryAt(this.#entryColumns, row));
+    const { entries } = this.#columns;
+    this.#entries ??= Array.from(entries.keyIds, (_, row) => entryOf(entries, row));
     return this.#entries;
   }
 
   /** The valid records of the log, in their order. */
   get records(): readonly LogRecord[] {
-    this.#records ??= Array.from(this.#recordColumns.keyIds, (_, row) => recordAt(this.#recordColumns, row));
+    const { records } = this.#columns;
+    this.#records ??= Array.from(records.keyIds, (_, row) => recordOf(records, row));
     return this.#records;
+  }
+
+  /** What stands at a place of {@link entries}, without making all of them; `undefined` where nothing does. */
+  entryAt(index: number): FileEntry | undefined {
+    return hasRow(this.#columns.entries, index) ? entryOf(this.#columns.entries, index) : undefined;
+  }
+
+  /** What stands at a place of {@link records}, without making all of them; `undefined` where nothing does. */
+  recordAt(index: number): LogRecord | undefined {
+    return hasRow(this.#columns.records, index) ? recordOf(this.#columns.records, index) : undefined;
   }
 
   /** A file's entry, if it has one. TiKV takes a file without an entry for plaintext; whether to do so is up to the caller. */
@@ -154,7 +177,29 @@ interface RecordColumns extends InfoColumns {
   isInsert: Uint8Array;
 }
 
-function columnsOf(infos: raw.Infos): InfoColumns {
+interface Columns {
+  version: 1 | 2;
+  verdict: Verdict;
+  entries: InfoColumns;
+  records: RecordColumns;
+}
+
+function columnsOf(dictionary: raw.FileDictionary): Columns {
+  return {
+    version: dictionary.version() as 1 | 2,
+    verdict: verdictOf(dictionary),
+    entries: infosOf(dictionary.take_entries()),
+    records: {
+      ...infosOf(dictionary.take_records()),
+      offsets: dictionary.take_record_at(),
+      lengths: dictionary.take_record_len(),
+      checksums: dictionary.take_record_checksum(),
+      isInsert: dictionary.take_record_is_insert(),
+    },
+  };
+}
+
+function infosOf(infos: raw.Infos): InfoColumns {
   try {
     return {
       names: infos.take_names(),
@@ -169,7 +214,27 @@ function columnsOf(infos: raw.Infos): InfoColumns {
   }
 }
 
-function entryAt(columns: InfoColumns, row: number): FileEntry {
+/** The columns that have as many rows as there are entries or records. */
+const infoTypes = { nameEnds: Uint32Array, keyIds: BigUint64Array, methods: Int32Array, ivEnds: Uint32Array };
+const recordTypes = { ...infoTypes, offsets: Float64Array, lengths: Uint32Array, checksums: Uint32Array, isInsert: Uint8Array };
+
+function received(message: unknown): Columns {
+  const { version, verdict, entries, records } = (message ?? {}) as Columns;
+  const isWhole = (version === 1 || version === 2) && typeof verdict?.state === 'string' && hasColumns(entries, infoTypes) && hasColumns(records, recordTypes);
+  if (!isWhole) throw usage('message: not one that FileDictionary.toMessage() made');
+  return { version, verdict, entries, records };
+}
+
+function hasColumns(columns: InfoColumns | undefined, types: typeof infoTypes): boolean {
+  const rows = columns?.keyIds?.length;
+  if (typeof columns?.names !== 'string' || !(columns.ivs instanceof Uint8Array)) return false;
+  return Object.entries(types).every(([name, type]) => {
+    const column = columns[name as keyof typeof infoTypes];
+    return column instanceof type && column.length === rows;
+  });
+}
+
+function entryOf(columns: InfoColumns, row: number): FileEntry {
   const methodNumber = columns.methods[row] ?? 0;
   return {
     name: nameAt(columns, row),
@@ -180,11 +245,15 @@ function entryAt(columns: InfoColumns, row: number): FileEntry {
   };
 }
 
+function hasRow({ keyIds }: InfoColumns, index: number): boolean {
+  return Number.isInteger(index) && index >= 0 && index < keyIds.length;
+}
+
 function nameAt({ names, nameEnds }: InfoColumns, row: number): string {
   return names.slice(nameEnds[row - 1] ?? 0, nameEnds[row]);
 }
 
-function recordAt(columns: RecordColumns, row: number): LogRecord {
+function recordOf(columns: RecordColumns, row: number): LogRecord {
   const isInsert = columns.isInsert[row] === 1;
   return {
     offset: columns.offsets[row] ?? 0,
@@ -192,7 +261,7 @@ function recordAt(columns: RecordColumns, row: number): LogRecord {
     checksum: columns.checksums[row] ?? 0,
     kind: isInsert ? 'insert' : 'remove',
     name: nameAt(columns, row),
-    entry: isInsert ? entryAt(columns, row) : null,
+    entry: isInsert ? entryOf(columns, row) : null,
   };
 }
 

@@ -168,6 +168,35 @@ export function define(stillkey, { test, kernel }) {
     ok(milliseconds < 1000, `it took ${milliseconds} ms`);
   });
 
+  test('a dictionary moves to another thread and is the same there', () => {
+    const shown = ({ version, verdict, entries, records }) => ({ version, verdict, entries, records });
+    const dictionary = FileDictionary.parse(fileDictionary(['b', 'ä', '']).slice(0, -3));
+    const before = structuredClone(shown(dictionary));
+    const [message, transfer] = dictionary.toMessage();
+    const moved = FileDictionary.fromMessage(structuredClone(message, { transfer }));
+    equal(shown(moved), before);
+    equal([moved.verdict.state, moved.entryCount, moved.recordCount, moved.get('ä').keyId], ['torn-tail', 2, 2, 7n]);
+    equal(transfer.map(({ byteLength }) => byteLength), transfer.map(() => 0), 'copied, not moved');
+  });
+
+  test('entries and records are had one by one as well', () => {
+    const dictionary = FileDictionary.parse(fileDictionary(['b', 'a']));
+    equal([0, 1].map((at) => dictionary.entryAt(at)), dictionary.entries);
+    equal([0, 1].map((at) => dictionary.recordAt(at)), dictionary.records);
+    equal([-1, 2, 0.5, NaN].flatMap((at) => [dictionary.entryAt(at), dictionary.recordAt(at)]), new Array(8).fill(undefined));
+  });
+
+  test('names are sorted by their bytes, whatever they have in common', () => {
+    const names = ['/d/12345678b', '/d/12345678a', '/d/1234567', '/d/', '/d/12345678', '/d/\0', '/d/\0\0', '/d/ä', '/d/zzzzzzzzz'];
+    const sorted = [...names].sort((a, b) => (a < b ? -1 : 1));
+    for (const some of [names, [...names, ''], [...names, '/e'], ['/d/']]) {
+      const expected = sorted.filter((name) => some.includes(name));
+      const found = FileDictionary.parse(fileDictionary(some)).entries.map(({ name }) => name);
+      equal(found, some.includes('') ? ['', ...expected] : some.includes('/e') ? [...expected, '/e'] : expected);
+    }
+    equal(FileDictionary.parse(fileDictionary([])).entries, []);
+  });
+
   test('names beyond ASCII keep their boundaries', () => {
     const names = ['a', 'ä', '数据', '𐍈𐍈', '', 'z'];
     const file = fileDictionary(names);
