@@ -1,15 +1,20 @@
 /** What is open on the page, and everything that can be done to it. Nothing of it is stored, and it all ends with the tab. */
-import { FileDictionary, KeyDictionary, type KeyEntry, MasterKey, SealedObject, type Sealing, type Verdict } from 'stillkey';
+import { type FileDictionary, KeyDictionary, type KeyEntry, MasterKey, SealedObject, type Sealing } from 'stillkey';
 import { size as sizeText } from './model/bytes.js';
 import { empty, explain, type Explanation, locked, tooLarge } from './model/explain.js';
 import { baseName, MOST_FILES, type Picked, roleOf } from './model/intake.js';
 import { everything, type Query, type Row, rowsOf } from './model/rows.js';
 import { judge } from './model/verdict.js';
 import { decryptedSource, plainSource, sampleOf, sealedSource, type Source } from './model/source.js';
+import { readFileDict } from './reader.js';
+import type { TikvVerdict } from './reader.worker.js';
 
 /** A dictionary is read as a whole, so it may not be any length. */
 const MOST_FILE_DICT = 128 << 20;
 const MOST_KEY_DICT = 16 << 20;
+
+/** Milliseconds after which long work lets the page have its turn. */
+const TURN = 20;
 
 export interface KeyDictState {
   readonly path: string;
@@ -24,8 +29,7 @@ export interface FileDictState {
   readonly path: string;
   readonly size: number;
   readonly dictionary: FileDictionary | null;
-  /** How the log ends in TiKV's eyes; `null` when TiKV would not read it. */
-  readonly tikv: Verdict | null;
+  readonly tikv: TikvVerdict;
   readonly problem: Explanation | null;
 }
 
@@ -55,10 +59,14 @@ export class Session {
   query: Query = everything;
   opened: Opened | null = null;
   busy = '';
+  rows: readonly Row[] = [];
 
-  #rows: Row[] | null = null;
   #bound = new Map<string, Picked>();
   #opening = 0;
+  #listing = 0;
+  #running = 0;
+  #closings = 0;
+  #reading: AbortController | null = null;
   readonly #listeners = new Set<() => void>();
 
   subscribe(listener: () => void): () => void {
@@ -71,10 +79,30 @@ export class Session {
     return this.keyDict !== null || this.fileDict !== null || this.picked.length > 0;
   }
 
-  get rows(): readonly Row[] {
+  /** Whether something goes on that {@link cancel} ends. */
+  get canCancel(): boolean {
+    return this.#reading !== null;
+  }
+
+  /** Gives up reading a dictionary; what was open before stays. */
+  cancel(): void {
+    this.#reading?.abort();
+  }
+
+  /** Lists the files anew; a later call ends an earlier one. */
+  async #list(): Promise<void> {
+    const listing = ++this.#listing;
     const keys = this.keyDict?.keys ? new Set(this.keyDict.keys.map(({ id }) => id)) : null;
-    this.#rows ??= rowsOf(this.fileDict?.dictionary?.entries ?? [], this.picked, keys, this.#bound);
-    return this.#rows;
+    let began = performance.now();
+    const rows = await rowsOf(this.fileDict?.dictionary ?? null, this.picked, keys, this.#bound, async (done, all) => {
+      if (performance.now() - began > TURN) {
+        this.#say(`Listing the files, ${Math.floor((100 * done) / all)} %…`);
+        await turn();
+        began = performance.now();
+      }
+      return listing === this.#listing;
+    });
+    if (rows) this.rows = rows;
   }
 
   show(view: View): void {
@@ -92,11 +120,14 @@ export class Session {
     const notes: Explanation[] = [];
     if (!files.length) notes.push({ tone: 'info', title: 'Nothing was picked', text: 'The directory holds no files, or the browser gave none.' });
     if (files.length >= MOST_FILES) notes.push({ tone: 'warn', title: 'Not all files were taken', text: `The page takes ${MOST_FILES} files at once; drop a smaller directory to see the rest.` });
+    const closings = this.#closings;
     await this.#during('Reading…', async () => {
       const keyDict = choose(files, 'key.dict', notes);
       const fileDict = choose(files, 'file.dict', notes);
       if (keyDict) await this.#setKeyDict(keyDict);
-      if (fileDict) await this.#setFileDict(fileDict);
+      if (fileDict) await this.#setFileDict(fileDict, notes);
+      // All of it may have been closed meanwhile.
+      if (closings !== this.#closings) return;
       const data = files.filter(({ path }) => roleOf(path) === 'data');
       const known = new Map(this.picked.map((one) => [one.path, one]));
       for (const one of data) known.set(one.path, one);
@@ -110,7 +141,7 @@ export class Session {
         });
       }
       this.notes = notes;
-      this.#rows = null;
+      await this.#list();
       const only = data.length === 1 && !keyDict && !fileDict ? data[0] : undefined;
       if (only) await this.open(this.rows.find(({ picked }) => picked === only) ?? null);
       else if (this.view === 'file') await this.open(this.rows.find(({ name }) => name === this.opened?.row.name) ?? null);
@@ -134,22 +165,29 @@ export class Session {
     }
   }
 
-  async #setFileDict({ path, file }: Picked): Promise<void> {
+  async #setFileDict({ path, file }: Picked, notes: Explanation[]): Promise<void> {
     const fail = (problem: Explanation): FileDictState => ({ path, size: file.size, dictionary: null, tikv: null, problem });
+    this.#reading?.abort();
+    let state: FileDictState;
+    if (file.size === 0) state = fail(empty('file.dict'));
+    else if (file.size > MOST_FILE_DICT) state = fail(tooLarge('file.dict', sizeText(file.size), sizeText(MOST_FILE_DICT)));
+    else {
+      const reading = new AbortController();
+      this.#reading = reading;
+      this.#say(`Reading ${baseName(path)}, ${sizeText(file.size)}…`);
+      const read = await readFileDict(file, reading.signal).catch((error: unknown) => ({ problem: explain(error, 'file.dict') }));
+      // Another one may be read by now.
+      if (this.#reading !== reading) return;
+      this.#reading = null;
+      if (!read) {
+        notes.push({ tone: 'info', title: 'Reading was cancelled', text: `Nothing of ${path} was taken, and what was open before still is.` });
+        return;
+      }
+      state = 'problem' in read ? fail(read.problem) : { path, size: file.size, ...read, problem: null };
+    }
     this.#bound.clear();
     this.query = everything;
-    if (file.size === 0) this.fileDict = fail(empty('file.dict'));
-    else if (file.size > MOST_FILE_DICT) this.fileDict = fail(tooLarge('file.dict', sizeText(file.size), sizeText(MOST_FILE_DICT)));
-    else {
-      try {
-        const bytes = await bytesOf(file);
-        const dictionary = FileDictionary.parse(bytes);
-        const tikv = dictionary.verdict.state === 'complete' ? dictionary.verdict : tikvVerdict(bytes);
-        this.fileDict = { path, size: file.size, dictionary, tikv, problem: null };
-      } catch (error) {
-        this.fileDict = fail(explain(error, 'file.dict'));
-      }
-    }
+    this.fileDict = state;
   }
 
   /** With the key at hand, or without one where the dictionary is in the clear. */
@@ -173,7 +211,6 @@ export class Session {
       }
     }
     if (inTheClear) key?.free();
-    this.#rows = null;
   }
 
   /** Takes the text of a key file. Wrong or right, it isn't kept. */
@@ -186,9 +223,7 @@ export class Session {
     } catch (error) {
       this.masterProblem = explain(error, 'master-key');
     }
-    this.#openKeyDict();
-    this.#changed();
-    await this.#lookAgain();
+    await this.#changeKey();
   }
 
   /** A file that is to hold the key; a longer one isn't a key. */
@@ -202,13 +237,13 @@ export class Session {
     this.masterKey?.free();
     this.masterKey = null;
     this.masterProblem = null;
-    this.#openKeyDict();
-    this.#changed();
-    void this.#lookAgain();
+    void this.#changeKey();
   }
 
-  /** At the open file, with other keys than before, in whatever view. */
-  async #lookAgain(): Promise<void> {
+  /** Opens what another master key opens, and looks at the open file again, in whatever view. */
+  async #changeKey(): Promise<void> {
+    this.#openKeyDict();
+    await this.#during(this.busy, () => this.#list());
     const { opened, view } = this;
     if (!opened) return;
     const looked = this.open(opened.row, opened);
@@ -220,12 +255,14 @@ export class Session {
   clear(): void {
     this.opened?.plain?.free();
     this.#opening++;
+    this.#closings++;
+    this.#reading?.abort();
+    this.#reading = null;
     this.keyDict?.handle?.free();
     this.keyDict = this.fileDict = this.opened = null;
     this.forgetMasterKey();
-    this.picked = this.notes = [];
+    this.picked = this.notes = this.rows = [];
     this.#bound.clear();
-    this.#rows = null;
     this.query = everything;
     this.show('overview');
   }
@@ -233,8 +270,8 @@ export class Session {
   /** Says which picked file an entry is of, where names don't tell. */
   async bind(entryName: string, picked: Picked): Promise<void> {
     this.#bound.set(entryName, picked);
-    this.#rows = null;
-    await this.open(this.rows.find(({ name, entry }) => entry && name === entryName) ?? null);
+    await this.#during(this.busy, () => this.#list());
+    await this.open(this.rows.find(({ name, state }) => name === entryName && state !== 'no entry') ?? null);
   }
 
   /** Looks into a file. */
@@ -298,16 +335,21 @@ export class Session {
   }
 
   async #during(what: string, work: () => Promise<void>): Promise<void> {
-    this.busy = what;
-    this.#changed();
+    this.#running++;
+    this.#say(what);
     try {
       await work();
     } catch (error) {
       this.notes = [explain(error, 'file')];
     } finally {
-      this.busy = '';
+      if (--this.#running === 0) this.busy = '';
       this.#changed();
     }
+  }
+
+  #say(what: string): void {
+    this.busy = what;
+    this.#changed();
   }
 
   #changed(): void {
@@ -330,13 +372,16 @@ async function isSealed(disk: Source): Promise<boolean> {
   return String(start) === '137,83,84,75,13,10,26,10';
 }
 
-/** As TiKV reads it: torn where the strict reading says damaged, and the other way round never. */
-function tikvVerdict(bytes: Uint8Array): Verdict | null {
-  try {
-    return FileDictionary.parse(bytes, { reading: 'tikv' }).verdict;
-  } catch {
-    return null;
-  }
+/** Lets the page do what waits. No timer, for those wait a second each in a tab that nobody looks at. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }
 
 /** The dictionary of a kind: the one highest in the tree, where there are several. */

@@ -3,3 +3,7 @@ declare module 'virtual:stillkey-modules' {
   export const plain: string;
 }
 declare module '*.css';
+declare module '*?worker&inline' {
+  const worker: new () => Worker;
+  export default worker;
+}

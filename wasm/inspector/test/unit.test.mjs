@@ -118,14 +118,16 @@ test('label and bytes are compared', () => {
   assert.match(verdict.judge({ name: 'db/1.sst', method: 'aes128-ctr', disk: random, plain: json }).text, /suggests a RocksDB table/);
 });
 
-test('files are matched to entries by the end of their path', () => {
+test('files are matched to entries by the end of their path', async () => {
   const entry = (name, keyId = 1n) => ({ name, keyId, method: 'aes128-ctr', methodNumber: 2, iv: new Uint8Array(16) });
   const picked = (path) => ({ path, file: { size: 5 } });
-  const found = rows.rowsOf(
-    [entry('/data/db/1.sst'), entry('/data/raft/1.sst'), entry('/data/db/2.sst', 9n)],
+  const entries = [entry('/data/db/1.sst'), entry('/data/raft/1.sst'), entry('/data/db/2.sst', 9n)];
+  const found = await rows.rowsOf(
+    { entryCount: entries.length, entryAt: (at) => entries[at] },
     [picked('copy/raft/1.sst'), picked('copy/db/1.sst'), picked('copy/other')],
     new Set([1n]),
     new Map(),
+    async () => true,
   );
   assert.deepEqual(found.map(({ name, picked: file, state }) => [name, file?.path ?? null, state]), [
     ['/data/db/1.sst', 'copy/db/1.sst', 'ready'],

@@ -12,16 +12,23 @@ export interface Part {
 /** Length of the header: version, reserved bytes, checksum and length of the base. */
 const HEADER = 16;
 
-/** All parts, in their order. */
-export function partsOf({ records, verdict, version }: FileDictionary, fileSize: number): Part[] {
+/** All parts, in their order; each is made when it is looked at. */
+export function partsOf(dictionary: FileDictionary, fileSize: number): { readonly length: number; at(index: number): Part | undefined } {
+  const { verdict, version, recordCount } = dictionary;
   const end = verdict.state === 'complete' ? fileSize : verdict.at;
-  const log = version === 1 ? fileSize : (records[0]?.offset ?? end);
-  const parts: Part[] = [{ offset: 0, length: HEADER, kind: 'header', record: null }];
-  if (log > HEADER) parts.push({ offset: HEADER, length: log - HEADER, kind: 'base', record: null });
-  for (const record of records) parts.push({ offset: record.offset, length: record.length, kind: record.kind, record });
-  if (verdict.state === 'torn-tail') parts.push({ offset: end, length: fileSize - end, kind: 'torn', record: null });
-  if (verdict.state === 'corrupt') parts.push({ offset: end, length: fileSize - end, kind: 'damaged', record: null });
-  return parts;
+  const log = version === 1 ? fileSize : (dictionary.recordAt(0)?.offset ?? end);
+  const before: Part[] = [{ offset: 0, length: HEADER, kind: 'header', record: null }];
+  if (log > HEADER) before.push({ offset: HEADER, length: log - HEADER, kind: 'base', record: null });
+  const behind: Part[] = [];
+  if (verdict.state !== 'complete') behind.push({ offset: end, length: fileSize - end, kind: verdict.state === 'corrupt' ? 'damaged' : 'torn', record: null });
+  return {
+    length: before.length + recordCount + behind.length,
+    at(index) {
+      const record = dictionary.recordAt(index - before.length);
+      if (record) return { offset: record.offset, length: record.length, kind: record.kind, record };
+      return before[index] ?? behind[index - before.length - recordCount];
+    },
+  };
 }
 
 /** What a part is called, what it is where it has no name of its own, and what its checksum says. */

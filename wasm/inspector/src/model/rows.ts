@@ -1,5 +1,5 @@
 /** The table of files: entries of the dictionary and picked files, brought together; and how it is searched, filtered and sorted. */
-import type { FileEntry } from 'stillkey';
+import type { FileDictionary, FileEntry } from 'stillkey';
 import { baseName, type Picked } from './intake.js';
 
 /** What can be said about a file. */
@@ -32,8 +32,44 @@ export interface Row {
 /** Ids of the keys at hand; `null` while key.dict isn't open. */
 export type KnownKeys = ReadonlySet<bigint> | null;
 
-/** All rows, entries first, in the order of their names. */
-export function rowsOf(entries: readonly FileEntry[], picked: readonly Picked[], keys: KnownKeys, bound: ReadonlyMap<string, Picked>): Row[] {
+/** What rows are made of. */
+export type Entries = Pick<FileDictionary, 'entryCount' | 'entryAt'>;
+
+/** Lets others have their turn, if it is time; says whether to go on. */
+export type Turn = (done: number, all: number) => Promise<boolean>;
+
+/** Rows that are made between two turns. */
+const SLICE = 4096;
+
+/** A row of the dictionary. Its entry is made when it is looked at: most never are, and one takes more memory than all the rest. */
+class EntryRow implements Row {
+  constructor(
+    private readonly entries: Entries,
+    private readonly at: number,
+    readonly name: string,
+    readonly picked: Picked | null,
+    readonly state: State,
+    readonly key: string,
+    readonly method: string,
+  ) {}
+
+  get entry(): FileEntry | null {
+    return this.entries.entryAt(this.at) ?? null;
+  }
+
+  get size(): number {
+    return this.picked?.file.size ?? -1;
+  }
+}
+
+/** All rows, entries first, in the order of their names; `null` when `turn` ended it. */
+export async function rowsOf(
+  entries: Entries | null,
+  picked: readonly Picked[],
+  keys: KnownKeys,
+  bound: ReadonlyMap<string, Picked>,
+  turn: Turn,
+): Promise<Row[] | null> {
   const byBaseName = new Map<string, Picked[]>();
   for (const one of picked) {
     const name = baseName(one.path);
@@ -49,20 +85,20 @@ export function rowsOf(entries: readonly FileEntry[], picked: readonly Picked[],
     if (text === undefined) ids.set(id, (text = String(id)));
     return text;
   };
-  const rows = entries.map((entry): Row => {
-    const candidates = picked.length ? byBaseName.get(baseName(entry.name)) : undefined;
-    const file = bound.get(entry.name) ?? (candidates ? bestMatch(entry.name, candidates) : null);
+  const rows: Row[] = [];
+  const all = entries?.entryCount ?? 0;
+  for (let at = 0; at < all; at++) {
+    if (at % SLICE === 0 && !(await turn(at, all))) return null;
+    const entry = entries?.entryAt(at);
+    if (!entries || !entry) break;
+    const { name } = entry;
+    const candidates = picked.length ? byBaseName.get(baseName(name)) : undefined;
+    const file = bound.get(name) ?? (candidates ? bestMatch(name, candidates) : null);
     if (file) used.add(file);
-    return {
-      name: entry.name,
-      entry,
-      picked: file,
-      state: stateOf(entry, file, keys),
-      key: entry.method === 'plaintext' ? '' : textOf(entry.keyId),
-      method: entry.method === 'unknown' ? `unknown (${entry.methodNumber})` : entry.method,
-      size: file ? file.file.size : -1,
-    };
-  });
+    const key = entry.method === 'plaintext' ? '' : textOf(entry.keyId);
+    const method = entry.method === 'unknown' ? `unknown (${entry.methodNumber})` : entry.method;
+    rows.push(new EntryRow(entries, at, name, file, stateOf(entry, file, keys), key, method));
+  }
   for (const one of picked) {
     if (used.has(one)) continue;
     rows.push({ name: one.path, entry: null, picked: one, state: 'no entry', key: '', method: '', size: one.file.size });
@@ -109,24 +145,46 @@ export interface Query {
 export const everything: Query = { search: '', key: '', method: '', state: '', sort: 'name', down: false };
 
 /** The rows that a query asks for, in its order. */
-export function select(rows: readonly Row[], query: Query): Row[] {
+export function select(rows: readonly Row[], query: Query): readonly Row[] {
   const words = query.search.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = rows.filter(
-    (row) =>
-      (!query.key || row.key === query.key) &&
-      (!query.method || row.method === query.method) &&
-      (!query.state || row.state === query.state) &&
-      (!words.length || words.every((word) => row.name.toLowerCase().includes(word))),
-  );
+  const asksForAll = !query.key && !query.method && !query.state && !words.length;
+  const found = asksForAll
+    ? rows
+    : rows.filter(
+        (row) =>
+          (!query.key || row.key === query.key) &&
+          (!query.method || row.method === query.method) &&
+          (!query.state || row.state === query.state) &&
+          (!words.length || words.every((word) => row.name.toLowerCase().includes(word))),
+      );
   // Entries come sorted by name, and picked files behind them.
-  if (query.sort !== 'name') {
-    const column = query.sort;
-    found.sort((a, b) => (column === 'size' ? a.size - b.size : a[column] < b[column] ? -1 : a[column] > b[column] ? 1 : 0));
+  const sorted = query.sort === 'name' ? found : sortedBy(found, query.sort);
+  return query.down ? [...sorted].reverse() : sorted;
+}
+
+/** Few values, many rows: only the values are compared. */
+function sortedBy(rows: readonly Row[], column: Exclude<Column, 'name'>): Row[] {
+  const groups = new Map<string | number, Row[]>();
+  for (const row of rows) {
+    const group = groups.get(row[column]);
+    if (group) group.push(row);
+    else groups.set(row[column], [row]);
   }
-  return query.down ? found.reverse() : found;
+  const inOrder = [...groups].sort(([a], [b]) => (a < b ? -1 : 1));
+  return inOrder.flatMap(([, group]) => group);
+}
+
+/** How many rows are in each state. */
+export function countStates(rows: readonly Row[]): Map<State, number> {
+  const counts = new Map<State, number>();
+  for (const { state } of rows) counts.set(state, (counts.get(state) ?? 0) + 1);
+  return counts;
 }
 
 /** The different values of a column, in the order of their first appearance. */
 export function valuesOf(rows: readonly Row[], column: 'key' | 'method' | 'state'): string[] {
-  return [...new Set(rows.map((row) => row[column]))].filter(Boolean);
+  const values = new Set<string>();
+  for (const row of rows) values.add(row[column]);
+  values.delete('');
+  return [...values];
 }

@@ -47,8 +47,16 @@ export function App({ session }: { session: Session }) {
         <p class="promise">Everything stays in this tab: the page can’t connect to anything.</p>
       </header>
       <main ref={main} tabIndex={-1}>
-        <div class="busy" role="status">
-          {busy}
+        <div class="busy">
+          <span role="status">{busy}</span>
+          {session.canCancel ? (
+            <>
+              <progress aria-label={busy} />
+              <button type="button" onClick={() => session.cancel()}>
+                Cancel
+              </button>
+            </>
+          ) : null}
         </div>
         {session.hasContent ? (
           <>

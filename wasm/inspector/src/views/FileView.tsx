@@ -1,4 +1,5 @@
 /** One file: what is known about it, whether its key is right, and its bytes. */
+import type { FileDictionary } from 'stillkey';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { grouped, indexOf, parseOffset, parsePattern, size, toHex } from '../model/bytes.js';
 import { explain } from '../model/explain.js';
@@ -85,8 +86,8 @@ function Bindings({ session, opened }: { session: Session; opened: Opened }) {
       </form>
     );
   }
-  const entries = session.fileDict?.dictionary?.entries ?? [];
-  if (!row.entry) return entries.length && row.picked ? <Choice label="Read as the entry" names={entries.map(({ name }) => name)} onChoose={(name) => row.picked && void session.bind(name, row.picked)} /> : null;
+  const { dictionary } = session.fileDict ?? {};
+  if (!row.entry) return dictionary?.entryCount && row.picked ? <Choice label="Read as the entry" names={entryNames(dictionary)} onChoose={(name) => row.picked && void session.bind(name, row.picked)} /> : null;
   const entryName = row.entry.name;
   return (
     <details class="more" open={!row.picked}>
@@ -118,11 +119,29 @@ function Bindings({ session, opened }: { session: Session; opened: Opened }) {
   );
 }
 
+function entryNames(dictionary: FileDictionary): Iterable<string> {
+  return {
+    *[Symbol.iterator]() {
+      for (let at = 0; at < dictionary.entryCount; at++) yield dictionary.entryAt(at)?.name ?? '';
+    },
+  };
+}
+
+/** The first names that `typed` is a part of. */
+function offer(names: Iterable<string>, typed: string): string[] {
+  const offered: string[] = [];
+  for (const name of names) {
+    if (name.toLowerCase().includes(typed)) offered.push(name);
+    if (offered.length === OFFERED) break;
+  }
+  return offered;
+}
+
 /** A field that offers names as one types. */
-function Choice({ label, names, onChoose }: { label: string; names: readonly string[]; onChoose: (name: string) => void }) {
+function Choice({ label, names, onChoose }: { label: string; names: Iterable<string>; onChoose: (name: string) => void }) {
   const [typed, setTyped] = useState('');
   const id = `choices-${label.replace(/\W/g, '-')}`;
-  const offered = names.filter((name) => name.toLowerCase().includes(typed.toLowerCase())).slice(0, OFFERED);
+  const offered = offer(names, typed.toLowerCase());
   const exact = offered.find((name) => name === typed) ?? (offered.length === 1 ? offered[0] : undefined);
   return (
     <form

@@ -1,7 +1,9 @@
 /** What the dictionaries say as a whole: forms, keys, and what uses them. */
+import { useMemo } from 'preact/hooks';
 import { date, duration, grouped, size } from '../model/bytes.js';
 import { explainLog } from '../model/explain.js';
 import { useOf } from '../model/keys.js';
+import { countStates } from '../model/rows.js';
 import type { Session } from '../session.js';
 import { KeyChart } from './KeyChart.js';
 import { Message } from './Message.js';
@@ -17,7 +19,9 @@ const dueWords = {
 export function Overview({ session }: { session: Session }) {
   const { keyDict, fileDict } = session;
   const now = Math.floor(Date.now() / 1000);
-  const use = useOf(keyDict?.keys ?? null, session.rows);
+  const { rows } = session;
+  const use = useMemo(() => useOf(keyDict?.keys ?? null, rows), [keyDict?.keys, rows]);
+  const states = useMemo(() => countStates(rows), [rows]);
   const current = keyDict?.keys?.find(({ isCurrent }) => isCurrent);
   const due = keyDict?.handle?.rotationDue(
     { ...(current && current.method !== 'unknown' ? { method: current.method } : {}) },
@@ -92,11 +96,11 @@ export function Overview({ session }: { session: Session }) {
             <dt>Picked</dt>
             <dd>{grouped(session.picked.length)}</dd>
             <dt>Ready to read</dt>
-            <dd>{grouped(session.rows.filter(({ state }) => state === 'ready').length)}</dd>
+            <dd>{grouped(states.get('ready') ?? 0)}</dd>
             <dt>Key missing</dt>
-            <dd>{grouped(session.rows.filter(({ state }) => state === 'key missing').length)}</dd>
+            <dd>{grouped(states.get('key missing') ?? 0)}</dd>
             <dt>Without entry</dt>
-            <dd>{grouped(session.rows.filter(({ state }) => state === 'no entry').length)}</dd>
+            <dd>{grouped(states.get('no entry') ?? 0)}</dd>
           </dl>
         </section>
       </div>

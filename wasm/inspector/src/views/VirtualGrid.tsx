@@ -16,11 +16,17 @@ export interface GridColumn<Row> {
   readonly sorted?: 'ascending' | 'descending' | 'none';
 }
 
+/** A list of which only what is in sight has to exist. */
+export interface Rows<Row> {
+  readonly length: number;
+  at(index: number): Row | undefined;
+}
+
 interface Properties<Row> {
   readonly label: string;
   readonly kind: string;
   readonly columns: readonly GridColumn<Row>[];
-  readonly rows: readonly Row[];
+  readonly rows: Rows<Row>;
   readonly rowClass?: (row: Row) => string;
   readonly onOpen?: (row: Row) => void;
   readonly onSort?: (column: string) => void;
@@ -61,6 +67,10 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
     else if ((next + 1) * ROW > element.scrollTop + room) element.scrollTop = (next + 1) * ROW - room;
     setTop(element.scrollTop);
   };
+  const open = (at: number) => {
+    const row = rows.at(at);
+    if (row !== undefined) onOpen?.(row);
+  };
   const page = Math.max(1, Math.floor(height / ROW) - 2);
   const onKeyDown = (event: KeyboardEvent) => {
     const target = event.target as HTMLElement;
@@ -68,14 +78,18 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
     const moves: Record<string, number> = { ArrowDown: current + 1, ArrowUp: current - 1, PageDown: current + page, PageUp: current - page, Home: 0, End: rows.length - 1 };
     const to = moves[event.key];
     if (to !== undefined) move(to);
-    else if (event.key === 'Enter' && rows[current] !== undefined) onOpen?.(rows[current]);
+    else if (event.key === 'Enter') open(current);
     else return;
     event.preventDefault();
   };
 
   const from = Math.max(0, Math.floor(top / ROW) - 6);
   const to = Math.min(rows.length, Math.ceil((top + height) / ROW) + 6);
-  const shown = rows.slice(from, to).map((row, at) => ({ row, at: from + at }));
+  const shown: { row: Row; at: number }[] = [];
+  for (let at = from; at < to; at++) {
+    const row = rows.at(at);
+    if (row !== undefined) shown.push({ row, at });
+  }
   // One row has to be reachable by Tab, in sight or not.
   const reachable = current >= from && current < to ? current : from;
   return (
