@@ -6,7 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { ctr, folder, golden, goldenCase, here, HUGE, makeVault, manyEntries, masterKeys, pick, show, start, useKey, vectors } from './support.mjs';
+import { ctr, folder, golden, goldenCase, here, HUGE, largestFileDict, makeVault, manyEntries, masterKeys, pick, show, start, useKey, vectors } from './support.mjs';
 
 const axe = readFileSync(join(here, 'node_modules/axe-core/axe.min.js'), 'utf8');
 const pictures = join(here, 'screenshots');
@@ -432,6 +432,45 @@ onPage('100 000 entries are searched, filtered and scrolled', async (page, t) =>
   await page.locator('.found', { hasText: /33.333 files of/ }).waitFor();
   await page.getByLabel('Search').fill('04242');
   await page.locator('.found', { hasText: /^[34] files of/ }).waitFor();
+});
+
+onPage('the page answers while the largest dictionary is read, and reading can be cancelled', async (page, t) => {
+  const path = await folder(t);
+  await writeFile(join(path, 'file.dict'), largestFileDict(100_000));
+  await pick(page, 'Open files', join(golden, 'v2-file-aes128-ctr/file.dict'));
+  await show(page, 'Files');
+  await pick(page, 'Open files', join(path, 'file.dict'));
+  await page.getByRole('status').filter({ hasText: 'Reading file.dict, 1' }).waitFor();
+  await page.screenshot({ path: join(pictures, 'reading.png') });
+  // What is typed has its effect, and reading goes on: it can still be cancelled.
+  await page.getByLabel('Search').fill('000015');
+  await page.locator('.found', { hasText: '1 file of 10' }).waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await message(page, 'Reading was cancelled');
+  assert.equal(await page.locator('.found').innerText(), '1 file of 10');
+  // Left alone, it is read to its end.
+  await pick(page, 'Open files', join(path, 'file.dict'));
+  await page.locator('.found', { hasText: /^100.000 files$/ }).waitFor();
+  await show(page, 'Log');
+  await page.locator('.found', { hasText: /^2.\d\d\d.\d\d\d parts of/ }).waitFor();
+  await page.locator('[data-row="0"]').focus();
+  await page.keyboard.press('End');
+  await page.locator('.log .body .row', { hasText: '099999.sst' }).waitFor();
+});
+
+onPage('what reads dictionaries can connect to nothing either', async (page) => {
+  // It never hears what to read, and waits.
+  await page.evaluate(() => (Worker.prototype.postMessage = () => {}));
+  const file = join(golden, 'v2-file-aes128-ctr/file.dict');
+  const [worker] = await Promise.all([page.waitForEvent('worker'), pick(page, 'Open files', file)]);
+  const outcome = await worker.evaluate(async (address) => {
+    const forbidden = new Promise((told) => addEventListener('securitypolicyviolation', ({ effectiveDirective }) => told(effectiveDirective)));
+    const answer = await fetch(address).then(() => 'allowed', () => 'refused');
+    return answer === 'refused' ? forbidden : answer;
+  }, site.server.address);
+  assert.equal(outcome, 'connect-src');
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await message(page, 'Reading was cancelled');
 });
 
 for (const colorScheme of ['light', 'dark']) {

@@ -48,8 +48,9 @@ export async function start() {
   const browser = await chromium.launch({ executablePath, args: flags });
   return {
     server,
-    /** A fresh page; what goes wrong in it unseen, and every request, is collected. */
-    async open({ width = 1280, height = 860, colorScheme = 'light' } = {}) {
+    version: browser.version(),
+    /** A fresh page; what goes wrong in it unseen, and every request, is collected. `before` runs in it before its own script. */
+    async open({ width = 1280, height = 860, colorScheme = 'light', before = () => {} } = {}) {
       const context = await browser.newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true });
       const page = await context.newPage();
       const errors = [];
@@ -57,6 +58,7 @@ export async function start() {
       page.on('pageerror', (error) => errors.push(error.message));
       page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
       page.on('request', (request) => requests.push(request.url()));
+      await page.addInitScript(before);
       await page.goto(server.address);
       await page.getByRole('button', { name: 'Open directory' }).waitFor();
       return { page, errors, requests, close: () => context.close() };
@@ -155,6 +157,13 @@ export function manyEntries(number) {
       method: 2 + (at % 4),
     })),
   );
+}
+
+/** The largest file.dict that the page reads: the log of `names` files that were written again and again. */
+export function largestFileDict(names) {
+  const [header, records] = [manyEntries(0), manyEntries(names).subarray(16)];
+  const times = Math.floor((2 ** 27 - header.length) / records.length);
+  return Buffer.concat([header, ...new Array(times).fill(records)]);
 }
 
 /** Gives files to one of the page's pickers. */

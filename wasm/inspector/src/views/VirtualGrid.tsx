@@ -5,6 +5,9 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 /** Height of a row in pixels; the style sheet says the same. */
 const ROW = 28;
 
+/** Height of all rows at most: what is higher, browsers cut off, at 17 million pixels and more. Beyond, scrolling by one pixel moves several. */
+const MOST = 10_000_000;
+
 export interface GridColumn<Row> {
   readonly id: string;
   readonly label: string;
@@ -40,13 +43,16 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
   const [chosen, setChosen] = useState(start ?? 0);
   const wantsFocus = useRef(false);
   const current = Math.min(chosen, Math.max(0, rows.length - 1));
+  // The head of the table covers one row.
+  const scaleIn = (room: number) => Math.max(1, (rows.length * ROW - room) / (MOST - room));
+  const scale = scaleIn(height - ROW);
 
   useLayoutEffect(() => {
     const element = box.current;
     if (!element) return;
     const observer = new ResizeObserver(() => setHeight(element.clientHeight));
     observer.observe(element);
-    if (start) element.scrollTop = Math.max(0, (start - 3) * ROW);
+    if (start) element.scrollTop = (Math.max(0, start - 3) * ROW) / scaleIn(element.clientHeight - ROW);
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
@@ -61,10 +67,10 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
     wantsFocus.current = true;
     setChosen(next);
     if (!element) return;
-    // The head of the table covers one row.
     const room = element.clientHeight - ROW;
-    if (next * ROW < element.scrollTop) element.scrollTop = next * ROW;
-    else if ((next + 1) * ROW > element.scrollTop + room) element.scrollTop = (next + 1) * ROW - room;
+    const above = element.scrollTop * scale;
+    if (next * ROW < above) element.scrollTop = (next * ROW) / scale;
+    else if ((next + 1) * ROW > above + room) element.scrollTop = ((next + 1) * ROW - room) / scale;
     setTop(element.scrollTop);
   };
   const open = (at: number) => {
@@ -83,8 +89,9 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
     event.preventDefault();
   };
 
-  const from = Math.max(0, Math.floor(top / ROW) - 6);
-  const to = Math.min(rows.length, Math.ceil((top + height) / ROW) + 6);
+  const above = top * scale;
+  const from = Math.max(0, Math.floor(above / ROW) - 6);
+  const to = Math.min(rows.length, Math.ceil((above + height) / ROW) + 6);
   const shown: { row: Row; at: number }[] = [];
   for (let at = from; at < to; at++) {
     const row = rows.at(at);
@@ -100,7 +107,7 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
       aria-label={label}
       aria-rowcount={rows.length + 1}
       // One row more for the head, and the border; the style sheet says how high it may become.
-      style={{ height: `${(rows.length + 1) * ROW + 2}px` }}
+      style={{ height: `${Math.min(rows.length * ROW, MOST) + ROW + 2}px` }}
       onScroll={({ currentTarget }) => setTop(currentTarget.scrollTop)}
       onKeyDown={onKeyDown}
     >
@@ -118,7 +125,7 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
           </div>
         ))}
       </div>
-      <div class="body" role="rowgroup" style={{ height: `${rows.length * ROW}px` }}>
+      <div class="body" role="rowgroup" style={{ height: `${Math.min(rows.length * ROW, MOST)}px` }}>
         {shown.map(({ row, at }) => (
           <div
             key={at}
@@ -127,7 +134,7 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
             aria-rowindex={at + 2}
             data-row={at}
             tabIndex={at === reachable ? 0 : -1}
-            style={{ transform: `translateY(${at * ROW}px)` }}
+            style={{ transform: `translateY(${at * ROW - above + top}px)` }}
             onClick={() => {
               setChosen(at);
               onOpen?.(row);
