@@ -3,7 +3,7 @@ import { type FileDictionary, KeyDictionary, type KeyEntry, MasterKey, SealedObj
 import { size as sizeText } from './model/bytes.js';
 import { empty, explain, type Explanation, locked, tooLarge } from './model/explain.js';
 import { baseName, MOST_FILES, type Picked, roleOf } from './model/intake.js';
-import { everything, type Query, type Row, rowsOf } from './model/rows.js';
+import { everything, list, Listing, type Query, type Row } from './model/rows.js';
 import { judge } from './model/verdict.js';
 import { decryptedSource, plainSource, sampleOf, sealedSource, type Source } from './model/source.js';
 import { readFileDict } from './reader.js';
@@ -59,11 +59,11 @@ export class Session {
   query: Query = everything;
   opened: Opened | null = null;
   busy = '';
-  rows: readonly Row[] = [];
+  listing = new Listing();
 
   #bound = new Map<string, Picked>();
   #opening = 0;
-  #listing = 0;
+  #listings = 0;
   #running = 0;
   #closings = 0;
   #reading: AbortController | null = null;
@@ -79,6 +79,10 @@ export class Session {
     return this.keyDict !== null || this.fileDict !== null || this.picked.length > 0;
   }
 
+  get rows(): readonly Row[] {
+    return this.listing.rows;
+  }
+
   /** Whether something goes on that {@link cancel} ends. */
   get canCancel(): boolean {
     return this.#reading !== null;
@@ -91,18 +95,18 @@ export class Session {
 
   /** Lists the files anew; a later call ends an earlier one. */
   async #list(): Promise<void> {
-    const listing = ++this.#listing;
+    const number = ++this.#listings;
     const keys = this.keyDict?.keys ? new Set(this.keyDict.keys.map(({ id }) => id)) : null;
     let began = performance.now();
-    const rows = await rowsOf(this.fileDict?.dictionary ?? null, this.picked, keys, this.#bound, async (done, all) => {
+    const listing = await list(this.fileDict?.dictionary ?? null, this.picked, keys, this.#bound, async (done, all) => {
       if (performance.now() - began > TURN) {
         this.#say(`Listing the files, ${Math.floor((100 * done) / all)} %…`);
         await turn();
         began = performance.now();
       }
-      return listing === this.#listing;
+      return number === this.#listings;
     });
-    if (rows) this.rows = rows;
+    if (listing) this.listing = listing;
   }
 
   show(view: View): void {
@@ -261,7 +265,8 @@ export class Session {
     this.keyDict?.handle?.free();
     this.keyDict = this.fileDict = this.opened = null;
     this.forgetMasterKey();
-    this.picked = this.notes = this.rows = [];
+    this.picked = this.notes = [];
+    this.listing = new Listing();
     this.#bound.clear();
     this.query = everything;
     this.show('overview');

@@ -122,19 +122,21 @@ test('files are matched to entries by the end of their path', async () => {
   const entry = (name, keyId = 1n) => ({ name, keyId, method: 'aes128-ctr', methodNumber: 2, iv: new Uint8Array(16) });
   const picked = (path) => ({ path, file: { size: 5 } });
   const entries = [entry('/data/db/1.sst'), entry('/data/raft/1.sst'), entry('/data/db/2.sst', 9n)];
-  const found = await rows.rowsOf(
+  const found = await rows.list(
     { entryCount: entries.length, entryAt: (at) => entries[at] },
     [picked('copy/raft/1.sst'), picked('copy/db/1.sst'), picked('copy/other')],
     new Set([1n]),
     new Map(),
     async () => true,
   );
-  assert.deepEqual(found.map(({ name, picked: file, state }) => [name, file?.path ?? null, state]), [
+  assert.deepEqual(found.rows.map(({ name, picked: file, state }) => [name, file?.path ?? null, state]), [
     ['/data/db/1.sst', 'copy/db/1.sst', 'ready'],
     ['/data/raft/1.sst', 'copy/raft/1.sst', 'ready'],
     ['/data/db/2.sst', null, 'key missing'],
     ['copy/other', 'copy/other', 'no entry'],
   ]);
+  assert.deepEqual([...found.states], [['ready', 2], ['key missing', 1], ['no entry', 1]]);
+  assert.deepEqual([...found.keys], [['1', { files: 2, bytes: 10, methods: new Set(['aes128-ctr']) }], ['9', { files: 1, bytes: 0, methods: new Set(['aes128-ctr']) }]]);
 });
 
 test('a query filters and sorts', () => {

@@ -1,6 +1,6 @@
 /** Data keys and what uses them: those of key.dict, and those that files ask for and key.dict lacks. */
 import type { KeyEntry } from 'stillkey';
-import type { Row } from './rows.js';
+import type { Use } from './rows.js';
 
 /** A key, with its files. */
 export interface KeyUse {
@@ -16,16 +16,8 @@ export interface KeyUse {
 }
 
 /** All keys, the newest first, those that are missing at the end. */
-export function useOf(keys: readonly KeyEntry[] | null, rows: readonly Row[]): KeyUse[] {
-  const byId = new Map<string, { files: number; bytes: number; methods: Set<string> }>();
-  for (const { key, size, method } of rows) {
-    if (!key) continue;
-    let found = byId.get(key);
-    if (!found) byId.set(key, (found = { files: 0, bytes: 0, methods: new Set() }));
-    found.files++;
-    found.bytes += Math.max(0, size);
-    found.methods.add(method);
-  }
+export function useOf(keys: readonly KeyEntry[] | null, used: ReadonlyMap<string, Use>): KeyUse[] {
+  const byId = new Map(used);
   const newestFirst = [...(keys ?? [])].sort((a, b) => Number(b.creationTime - a.creationTime) || Number(b.isCurrent) - Number(a.isCurrent));
   const known = newestFirst.map((key): KeyUse => {
     const id = String(key.id);

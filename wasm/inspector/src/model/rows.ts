@@ -62,14 +62,45 @@ class EntryRow implements Row {
   }
 }
 
+/** What uses a key. */
+export interface Use {
+  /** Entries that name it. */
+  files: number;
+  /** Size of those of its files that were picked. */
+  bytes: number;
+  readonly methods: Set<string>;
+}
+
+/** The table, and what is to be said of it as a whole: counted on the way, since one look at millions of rows is long enough. */
+export class Listing {
+  readonly rows: Row[] = [];
+  /** Values of the columns, in the order of their first appearance, with what has them. */
+  readonly keys = new Map<string, Use>();
+  readonly methods = new Set<string>();
+  readonly states = new Map<State, number>();
+
+  add(row: Row): void {
+    const { key, method, state, size } = row;
+    this.rows.push(row);
+    this.states.set(state, (this.states.get(state) ?? 0) + 1);
+    if (method) this.methods.add(method);
+    if (!key) return;
+    let use = this.keys.get(key);
+    if (!use) this.keys.set(key, (use = { files: 0, bytes: 0, methods: new Set() }));
+    use.files++;
+    use.bytes += Math.max(0, size);
+    use.methods.add(method);
+  }
+}
+
 /** All rows, entries first, in the order of their names; `null` when `turn` ended it. */
-export async function rowsOf(
+export async function list(
   entries: Entries | null,
   picked: readonly Picked[],
   keys: KnownKeys,
   bound: ReadonlyMap<string, Picked>,
   turn: Turn,
-): Promise<Row[] | null> {
+): Promise<Listing | null> {
   const byBaseName = new Map<string, Picked[]>();
   for (const one of picked) {
     const name = baseName(one.path);
@@ -85,7 +116,7 @@ export async function rowsOf(
     if (text === undefined) ids.set(id, (text = String(id)));
     return text;
   };
-  const rows: Row[] = [];
+  const listing = new Listing();
   const all = entries?.entryCount ?? 0;
   for (let at = 0; at < all; at++) {
     if (at % SLICE === 0 && !(await turn(at, all))) return null;
@@ -97,13 +128,13 @@ export async function rowsOf(
     if (file) used.add(file);
     const key = entry.method === 'plaintext' ? '' : textOf(entry.keyId);
     const method = entry.method === 'unknown' ? `unknown (${entry.methodNumber})` : entry.method;
-    rows.push(new EntryRow(entries, at, name, file, stateOf(entry, file, keys), key, method));
+    listing.add(new EntryRow(entries, at, name, file, stateOf(entry, file, keys), key, method));
   }
   for (const one of picked) {
     if (used.has(one)) continue;
-    rows.push({ name: one.path, entry: null, picked: one, state: 'no entry', key: '', method: '', size: one.file.size });
+    listing.add({ name: one.path, entry: null, picked: one, state: 'no entry', key: '', method: '', size: one.file.size });
   }
-  return rows;
+  return listing;
 }
 
 /** Of files with the same last name, the one that shares most of the path's end. */
@@ -172,19 +203,4 @@ function sortedBy(rows: readonly Row[], column: Exclude<Column, 'name'>): Row[] 
   }
   const inOrder = [...groups].sort(([a], [b]) => (a < b ? -1 : 1));
   return inOrder.flatMap(([, group]) => group);
-}
-
-/** How many rows are in each state. */
-export function countStates(rows: readonly Row[]): Map<State, number> {
-  const counts = new Map<State, number>();
-  for (const { state } of rows) counts.set(state, (counts.get(state) ?? 0) + 1);
-  return counts;
-}
-
-/** The different values of a column, in the order of their first appearance. */
-export function valuesOf(rows: readonly Row[], column: 'key' | 'method' | 'state'): string[] {
-  const values = new Set<string>();
-  for (const row of rows) values.add(row[column]);
-  values.delete('');
-  return [...values];
 }

@@ -1,7 +1,7 @@
 /** The table of files. */
 import { useMemo } from 'preact/hooks';
 import { count, size } from '../model/bytes.js';
-import { type Column, everything, type Row, select, stateMeaning, valuesOf } from '../model/rows.js';
+import { type Column, everything, type Row, select, stateMeaning } from '../model/rows.js';
 import type { Session } from '../session.js';
 import { Message } from './Message.js';
 import { type GridColumn, VirtualGrid } from './VirtualGrid.js';
@@ -18,9 +18,9 @@ export function Path({ of: path }: { of: string }) {
 }
 
 export function FilesView({ session }: { session: Session }) {
-  const { rows, query, fileDict } = session;
+  const { rows, listing, query, fileDict } = session;
   const shown = useMemo(() => select(rows, query), [rows, query]);
-  const values = useMemo(() => ({ key: valuesOf(rows, 'key'), method: valuesOf(rows, 'method'), state: valuesOf(rows, 'state') }), [rows]);
+  const values = { key: [...listing.keys.keys()], method: [...listing.methods], state: [...listing.states.keys()] };
   const sorted = (column: Column) => (query.sort !== column ? 'none' : query.down ? 'descending' : 'ascending');
   const columns: GridColumn<Row>[] = [
     { id: 'name', label: 'Name', cell: ({ name }) => <Path of={name} />, sorted: sorted('name') },

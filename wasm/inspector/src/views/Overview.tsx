@@ -1,9 +1,7 @@
 /** What the dictionaries say as a whole: forms, keys, and what uses them. */
-import { useMemo } from 'preact/hooks';
 import { date, duration, grouped, size } from '../model/bytes.js';
 import { explainLog } from '../model/explain.js';
 import { useOf } from '../model/keys.js';
-import { countStates } from '../model/rows.js';
 import type { Session } from '../session.js';
 import { KeyChart } from './KeyChart.js';
 import { Message } from './Message.js';
@@ -19,9 +17,8 @@ const dueWords = {
 export function Overview({ session }: { session: Session }) {
   const { keyDict, fileDict } = session;
   const now = Math.floor(Date.now() / 1000);
-  const { rows } = session;
-  const use = useMemo(() => useOf(keyDict?.keys ?? null, rows), [keyDict?.keys, rows]);
-  const states = useMemo(() => countStates(rows), [rows]);
+  const { states, keys } = session.listing;
+  const use = useOf(keyDict?.keys ?? null, keys);
   const current = keyDict?.keys?.find(({ isCurrent }) => isCurrent);
   const due = keyDict?.handle?.rotationDue(
     { ...(current && current.method !== 'unknown' ? { method: current.method } : {}) },
