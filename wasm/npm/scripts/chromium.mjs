@@ -11,13 +11,13 @@ const args = [
 ];
 
 /**
- * Opens a page of this folder, calls `work` with it, and closes everything. The page is under a strict content security policy unless
- * `strict` is false; what it forbids is an error.
+ * Opens a page of this package's folder, or of `root`, calls `work` with it, and closes everything. The page is under a strict content
+ * security policy unless `strict` is false; what it forbids is an error.
  */
-export async function withPage(path, work, { strict = true } = {}) {
+export async function withPage(path, work, { strict = true, root } = {}) {
   const executablePath = places.find((place) => place && existsSync(place));
   if (!executablePath) throw new Error('no Chromium: run tests/setup npm, or name one in CHROMIUM');
-  const server = await serve(strict);
+  const server = await serve(strict, root);
   const browser = await chromium.launch({ executablePath, args });
   try {
     const page = await browser.newPage();

@@ -1,10 +1,11 @@
-// Serves this folder to a browser, under the strictest policy that the package promises to work with.
+// Serves a folder to a browser, under the strictest policy that the package promises to work with.
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { extname, join, normalize, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const root = resolve(fileURLToPath(import.meta.url), '../..');
+/** The package's own folder. */
+const own = resolve(fileURLToPath(import.meta.url), '../..');
 const types = {
   '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.json': 'application/json', '.wasm': 'application/wasm',
 };
@@ -13,7 +14,7 @@ const types = {
 const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'";
 
 /** Starts serving; returns the address, and what ends it. `strict`: under the policy. */
-export async function serve(strict) {
+export async function serve(strict, root = own) {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
     if (pathname === '/favicon.ico') return response.writeHead(204).end();

@@ -1,26 +1,15 @@
 // What npm would publish: its files, its types, and that it works where it is installed.
 import assert from 'node:assert';
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
 
-const root = resolve(fileURLToPath(import.meta.url), '../..');
-const scratch = mkdtempSync(join(tmpdir(), 'stillkey-package-'));
-after(() => rmSync(scratch, { recursive: true }));
+import { install, pack, root, run, scratchFolder } from './packed.mjs';
 
-/** What a program prints; when it fails, that is in the error. */
-function run(program, args, cwd = root) {
-  const { status, stdout, stderr } = spawnSync(program, args, { cwd, encoding: 'utf8' });
-  assert.equal(status, 0, `${program} ${args.join(' ')}\n${stdout}${stderr}`);
-  return stdout;
-}
 const tool = (name) => join(root, 'node_modules/.bin', name);
-
-const [packed] = JSON.parse(run('npm', ['pack', '--json', '--pack-destination', scratch]));
-const tarball = join(scratch, packed.filename);
+const scratch = scratchFolder();
+const packed = pack(scratch);
+const { tarball } = packed;
 
 test('the package holds what it needs and nothing else', () => {
   const files = packed.files.map(({ path }) => path);
@@ -47,8 +36,7 @@ test('the types fit every way to import it', () => {
 });
 
 test('installed elsewhere, it works for import, for require and for TypeScript', () => {
-  writeFileSync(join(scratch, 'package.json'), '{ "private": true }');
-  run('npm', ['install', '--no-audit', '--no-fund', '--offline', tarball], scratch);
+  install(tarball, scratch);
   const use = "const key = MasterKey.random(); if (SealedObject.open(SealedObject.seal(new Uint8Array(5), key), key).length !== 5) throw new Error('no');";
   writeFileSync(join(scratch, 'use.mjs'), `import { MasterKey, SealedObject } from 'stillkey'; ${use}`);
   writeFileSync(join(scratch, 'use.cjs'), `const { MasterKey, SealedObject } = require('stillkey'); ${use}`);
