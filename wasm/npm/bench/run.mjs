@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { ctr as noble } from '@noble/ciphers/aes.js';
 import * as stillkey from 'stillkey';
 
-import { withPage } from '../scripts/chromium.mjs';
+import { withPage } from '../scripts/browsers.mjs';
 import { lengthOf, run } from './subjects.mjs';
 
 const require = createRequire(import.meta.url);

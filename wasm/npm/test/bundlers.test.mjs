@@ -13,7 +13,7 @@ import { rollup } from 'rollup';
 import { build as vite } from 'vite';
 import webpack from 'webpack';
 
-import { withPage } from '../scripts/chromium.mjs';
+import { withPage } from '../scripts/browsers.mjs';
 import { install, pack, root, scratchFolder } from './packed.mjs';
 
 const scratch = scratchFolder();

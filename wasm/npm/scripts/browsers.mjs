@@ -1,24 +1,37 @@
-// A page in the Chromium that is installed.
+// A page in a browser that is installed: Chromium by Playwright, Firefox by Puppeteer, since Playwright drives only a Firefox of its own make.
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
+import puppeteer from 'puppeteer-core';
 
 import { serve } from './server.mjs';
 
-const places = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 const args = [
   '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync', '--enable-precise-memory-info',
 ];
 
+/** Where each may be, and what starts it. Of their pages, tests use only what both have. */
+const browsers = {
+  Chromium: {
+    places: [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'],
+    launch: (executablePath) => chromium.launch({ executablePath, args }),
+  },
+  Firefox: {
+    places: [process.env.FIREFOX, '/usr/bin/firefox-esr', '/usr/bin/firefox'],
+    launch: (executablePath) => puppeteer.launch({ browser: 'firefox', executablePath, protocolTimeout: 600_000 }),
+  },
+};
+
 /**
  * Opens a page of this package's folder, or of `root`, calls `work` with it, and closes everything. The page is under a strict content
  * security policy unless `strict` is false; what it forbids is an error.
  */
-export async function withPage(path, work, { strict = true, root } = {}) {
+export async function withPage(path, work, { browser: name = 'Chromium', strict = true, root } = {}) {
+  const { places, launch } = browsers[name];
   const executablePath = places.find((place) => place && existsSync(place));
-  if (!executablePath) throw new Error('no Chromium: run tests/setup npm, or name one in CHROMIUM');
+  if (!executablePath) throw new Error(`no ${name}: run tests/setup npm, or name one in ${name.toUpperCase()}`);
   const server = await serve(strict, root);
-  const browser = await chromium.launch({ executablePath, args });
+  const browser = await launch(executablePath);
   try {
     const page = await browser.newPage();
     const errors = [];
