@@ -74,5 +74,5 @@ pub use format::header::Version;
 pub use iv::Iv;
 pub use master::{KeyService, MasterKey, RawMasterKey, WrappedKey};
 pub use method::{Cipher, Method, MethodNumber};
-pub use secret::{DataKey, SecretBytes};
+pub use secret::{DataKey, NotHexadecimal, SecretBytes};
 pub use stream::CtrStream;

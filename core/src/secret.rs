@@ -90,6 +90,24 @@ impl SecretBytes {
         copy
     }
 
+    /// Reads hexadecimal digits of either case, two for each byte, straight to where secrets live.
+    ///
+    /// # Errors
+    /// [`NotHexadecimal`], which says where and not what. The number of digits is the caller's to check.
+    pub fn from_hex(digits: &[u8]) -> Result<Self, NotHexadecimal> {
+        let wrong = digits.iter().position(|digit| nibble(*digit).is_none());
+        let missing = (digits.len() % 2 == 1).then_some(digits.len());
+        if let Some(at) = wrong.or(missing) {
+            return Err(NotHexadecimal { at });
+        }
+        let mut bytes = Self::zeroed(digits.len() / 2);
+        for (byte, pair) in bytes.bytes_mut().iter_mut().zip(digits.chunks(2)) {
+            let nibbles = pair.iter().filter_map(|digit| nibble(*digit));
+            *byte = nibbles.fold(0, |byte, nibble| byte << 4 | nibble);
+        }
+        Ok(bytes)
+    }
+
     fn zeroed(len: usize) -> Self {
         Self(match (len, PLACE.get()) {
             // A dictionary can be full of these: they take no memory.
@@ -133,6 +151,34 @@ impl SecretBytes {
     /// As [`SecretBytes::danger_bytes`], to be changed in place.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         self.0.bytes_mut()
+    }
+}
+
+/// Characters that are not bytes in hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotHexadecimal {
+    /// The first that is no digit, counted from 0; their number, where a digit is missing at the end.
+    pub at: usize,
+}
+
+impl fmt::Display for NotHexadecimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "character {} is not a hexadecimal digit; check it for a typo",
+            self.at + 1
+        )
+    }
+}
+
+impl core::error::Error for NotHexadecimal {}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
     }
 }
 
@@ -200,6 +246,25 @@ impl DataKey {
 mod tests {
     use super::*;
     use alloc::format;
+
+    #[test]
+    fn hexadecimal_digits_are_bytes_or_say_which_is_wrong() {
+        let bytes = |digits: &str| {
+            SecretBytes::from_hex(digits.as_bytes()).map(|bytes| bytes.danger_bytes().to_vec())
+        };
+        assert_eq!(bytes("0019afAF"), Ok(vec![0, 0x19, 0xaf, 0xaf]));
+        assert_eq!(bytes(""), Ok(vec![]));
+        for (digits, at) in [
+            ("0g", 1),
+            ("/0", 0),
+            ("00:", 2),
+            ("0@", 1),
+            ("é0", 0),
+            ("000", 3),
+        ] {
+            assert_eq!(bytes(digits), Err(NotHexadecimal { at }), "{digits}");
+        }
+    }
 
     #[test]
     fn debug_shows_no_key_byte() {

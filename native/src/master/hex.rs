@@ -1,6 +1,6 @@
 //! Hexadecimal digits to key bytes and back, without leaving copies.
 
-use stillkey_core::{RawMasterKey, SecretBytes};
+use stillkey_core::{NotHexadecimal, RawMasterKey, SecretBytes};
 use zeroize::Zeroizing;
 
 /// Digits of a master key.
@@ -14,35 +14,17 @@ pub(super) fn decode(digits: &[u8]) -> Result<SecretBytes, String> {
             digits.len()
         ));
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(RawMasterKey::LEN));
-    let mut high = None;
-    for (index, digit) in digits.iter().enumerate() {
-        let value = value(*digit).ok_or_else(|| {
-            format!(
-                "character {} of {DIGITS} is not a hexadecimal digit; check the key, or make one with 'stillkey keygen'",
-                index + 1
-            )
-        })?;
-        match high.take() {
-            None => high = Some(value),
-            Some(high) => bytes.push(high << 4 | value),
-        }
-    }
-    Ok(SecretBytes::new(std::mem::take(&mut *bytes)))
+    SecretBytes::from_hex(digits).map_err(|NotHexadecimal { at }| {
+        format!(
+            "character {} of {DIGITS} is not a hexadecimal digit; check the key, or make one with 'stillkey keygen'",
+            at + 1
+        )
+    })
 }
 
 /// Decodes digits with white space around them.
 pub(super) fn decode_trimmed(text: &[u8]) -> Result<SecretBytes, String> {
     decode(text.trim_ascii())
-}
-
-fn value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 /// Lower-case digits of a key, and a newline.

@@ -3,8 +3,8 @@
 use getrandom::SysRng;
 use js_sys::Uint8Array;
 use stillkey_core::{
-    Cipher, DataKey as CoreDataKey, Error, MasterKey as CoreMasterKey, Method, RawMasterKey,
-    SecretBytes,
+    Cipher, DataKey as CoreDataKey, Error, MasterKey as CoreMasterKey, Method, NotHexadecimal,
+    RawMasterKey, SecretBytes,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 use zeroize::Zeroizing;
@@ -58,7 +58,7 @@ impl MasterKey {
     /// Takes over 64 hexadecimal digits in ASCII, with white space around them.
     pub fn from_hex(digits: Vec<u8>) -> Result<Self, Failure> {
         let digits = Zeroizing::new(digits);
-        Self::from_bytes(decode(&digits)?)
+        Ok(RawMasterKey::new(decode(&digits)?).map(Self::raw)?)
     }
 
     /// A random one.
@@ -103,43 +103,26 @@ impl MasterKey {
 }
 
 /// Positions in messages count from 1, those of the error from 0; neither says what stands there.
-fn decode(text: &[u8]) -> Result<Vec<u8>, Failure> {
+fn decode(text: &[u8]) -> Result<SecretBytes, Failure> {
     let before = text.len() - text.trim_ascii_start().len();
     let digits = text.trim_ascii();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(RawMasterKey::LEN));
-    let mut high = None;
-    for (index, digit) in digits.iter().enumerate() {
-        let Some(value) = value(*digit) else {
-            let position = before + index;
+    match SecretBytes::from_hex(digits) {
+        Ok(bytes) if digits.len() == DIGITS => Ok(bytes),
+        Err(NotHexadecimal { at }) if at < digits.len() => {
+            let position = before + at;
             let message = format!(
                 "master key: character {} is not a hexadecimal digit; a master key is {DIGITS} of them: check the key for a typo",
                 position + 1
             );
-            return Err(Failure::usage("typo", message).at(position as u64));
-        };
-        match high.take() {
-            None => high = Some(value),
-            // What is too long is only counted.
-            Some(high) if bytes.len() < RawMasterKey::LEN => bytes.push(high << 4 | value),
-            Some(_) => {}
+            Err(Failure::usage("typo", message).at(position as u64))
         }
-    }
-    if digits.len() != DIGITS {
-        let message = format!(
-            "master key: {} hexadecimal digits found, expected {DIGITS}; check that the whole key was copied",
-            digits.len()
-        );
-        return Err(Failure::usage("typo", message));
-    }
-    Ok(std::mem::take(&mut *bytes))
-}
-
-fn value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+        _ => {
+            let message = format!(
+                "master key: {} hexadecimal digits found, expected {DIGITS}; check that the whole key was copied",
+                digits.len()
+            );
+            Err(Failure::usage("typo", message))
+        }
     }
 }
 
