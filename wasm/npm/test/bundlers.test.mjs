@@ -6,10 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 
-import { nodeResolve } from '@rollup/plugin-node-resolve';
-import { importMetaAssets } from '@web/rollup-plugin-import-meta-assets';
 import * as esbuild from 'esbuild';
-import { rollup } from 'rollup';
 import { build as vite } from 'vite';
 import webpack from 'webpack';
 
@@ -37,12 +34,6 @@ const bundlers = {
     const stats = await promisify(compiler.run.bind(compiler))();
     await promisify(compiler.close.bind(compiler))();
     assert.ok(!stats.hasErrors() && !stats.hasWarnings(), stats.toString());
-    writeFileSync(join(out, 'index.html'), page('main.js'));
-  },
-  async rollup(out) {
-    const bundle = await rollup({ input: join(scratch, 'main.mjs'), plugins: [nodeResolve({ browser: true }), importMetaAssets()] });
-    await bundle.write({ dir: out, entryFileNames: 'main.js' });
-    await bundle.close();
     writeFileSync(join(out, 'index.html'), page('main.js'));
   },
   async esbuild(out) {
