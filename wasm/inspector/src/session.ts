@@ -172,6 +172,7 @@ export class Session {
   async #setFileDict({ path, file }: Picked, notes: Explanation[]): Promise<void> {
     const fail = (problem: Explanation): FileDictState => ({ path, size: file.size, dictionary: null, tikv: null, problem });
     this.#reading?.abort();
+    this.#reading = null;
     let state: FileDictState;
     if (file.size === 0) state = fail(empty('file.dict'));
     else if (file.size > MOST_FILE_DICT) state = fail(tooLarge('file.dict', sizeText(file.size), sizeText(MOST_FILE_DICT)));
