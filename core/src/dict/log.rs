@@ -374,6 +374,7 @@ impl Recovered {
             (header::LEN + framed.content.len()) as u64,
             reading,
         );
+        dictionary.reserve_for(framed.rest.len());
         let mut records = 0;
         while let Some(LocatedRecord { at, record, .. }) = log.next() {
             match record {

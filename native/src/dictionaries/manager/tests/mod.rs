@@ -35,7 +35,7 @@ fn request(name: &str, change: Change) -> Request {
     Request {
         name: name.into(),
         change,
-        may_wait: false,
+        durability: Durability::Now,
     }
 }
 
@@ -155,16 +155,26 @@ fn wherever_the_disk_fails_what_was_acknowledged_stays_and_the_rest_has_not_happ
 
 #[test]
 fn a_look_up_does_not_wait_for_the_disk() {
-    let (_directory, manager) = manager();
+    let (directory, manager) = manager();
     manager.new_entry("a").unwrap();
     let busy = held(&manager.log_file);
     thread::scope(|scope| {
+        let rotates = scope.spawn(|| manager.rotate_data_key(Method::Sm4Ctr, 1));
+        // As a commit does while the disk is busy.
+        let view = manager.view();
         let waits = scope.spawn(|| manager.new_entry("b"));
-        // Whether it waits for the disk already or not: this doesn't.
+        while Dictionaries::read(directory.path(), &master_key(1), Reading::Strict)
+            .is_ok_and(|read| read.keys().len() == 1)
+        {
+            thread::yield_now();
+        }
+        // The new key is durable, and waits to be taken over; this doesn't.
         assert!(manager.entry("a").is_ok());
+        drop(view);
         assert!(manager.entry("b").is_err(), "not durable yet");
         drop(busy);
         waits.join().unwrap().unwrap();
+        rotates.join().unwrap().unwrap();
         assert!(manager.entry("b").is_ok());
     });
 }
@@ -479,6 +489,24 @@ fn bulk_changes_are_durable_with_the_next_sync_and_a_failed_one_is_not_taken_for
     assert_eq!(names(&directory), ["b"]);
     fault::fail_next(Op::Sync);
     bulk.sync_all().unwrap();
+    fault::heal();
+}
+
+#[test]
+fn that_there_is_nothing_to_do_rests_on_nothing_that_a_crash_takes_back() {
+    let (_directory, manager) = manager();
+    manager.new_entry("a").unwrap();
+    manager.bulk().remove_entry("a").unwrap();
+    fault::fail_next(Op::Sync);
+    assert_eq!(
+        manager.remove_entry("a").unwrap_err().kind(),
+        ErrorKind::Io,
+        "its removal is not durable yet"
+    );
+    assert_eq!(manager.remove_entry("a").unwrap(), None);
+    // What may wait doesn't sync for that.
+    fault::fail_next(Op::Sync);
+    assert_eq!(manager.bulk().remove_entry("a").unwrap(), None);
     fault::heal();
 }
 
