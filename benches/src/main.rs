@@ -1,13 +1,14 @@
 //! Reruns every figure that is quoted about Stillkey's speed. `--help` says how.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use stillkey_benches::check::{Outcome, check};
 use stillkey_benches::measure::Effort;
 use stillkey_benches::task::Bench;
-use stillkey_benches::{soft, table};
+use stillkey_benches::{managed, soft, table};
 
 /// Measures Stillkey beside its peers: in one process, on one pinned thread, taking turns. Quote ratios, not speeds.
 #[derive(Parser)]
@@ -36,6 +37,9 @@ enum What {
     /// Answers another process of this program
     #[command(name = soft::SUBCOMMAND, hide = true)]
     SoftAes { order: String },
+    /// Does so, too
+    #[command(name = managed::SUBCOMMAND, hide = true)]
+    OpenDirectory { directory: PathBuf },
 }
 
 fn main() -> io::Result<ExitCode> {
@@ -58,13 +62,19 @@ fn main() -> io::Result<ExitCode> {
                 Outcome::Incomplete => ExitCode::from(2),
             });
         }
-        What::SoftAes { order } => match soft::answer(&order) {
-            Ok(answer) => writeln!(out, "{answer}")?,
-            Err(why) => {
-                eprintln!("{why}");
-                return Ok(ExitCode::FAILURE);
-            }
-        },
+        What::SoftAes { order } => return answer(soft::answer(&order), &mut out),
+        What::OpenDirectory { directory } => return answer(managed::answer(&directory), &mut out),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// To another process of this program.
+fn answer(answer: Result<String, String>, out: &mut impl Write) -> io::Result<ExitCode> {
+    match answer {
+        Ok(answer) => writeln!(out, "{answer}").map(|()| ExitCode::SUCCESS),
+        Err(why) => {
+            eprintln!("{why}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }

@@ -79,6 +79,16 @@ impl DataKeyManager {
         Ok(())
     }
 
+    /// Has the key service wrap the key of `key.dict` anew if its master key has moved on to another version since, and returns whether it
+    /// did: a version can then be disabled that nothing needs any more. Without a key service, or one that reports versions, there is nothing
+    /// to do.
+    ///
+    /// # Errors
+    /// [`Error::Core`] when the service can't be asked; those of [`DataKeyManager::rotate_master_key`]. What was wrapped stays good.
+    pub fn renew_wrapped_key(&self) -> Result<bool, Error> {
+        held(&self.sealed_keys).renew_wrapped_key()
+    }
+
     /// Only what is durable: a key that new files use must outlive them.
     fn publish(&self, sealed_keys: &SealedKeys) {
         let keys = KeyRing::new(sealed_keys);

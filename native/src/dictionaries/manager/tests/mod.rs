@@ -6,12 +6,15 @@ mod files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
-use stillkey_core::{Iv, Method, Reading, RotationPolicy, RotationReason, UNSYNCED_LIMIT};
+use stillkey_core::{
+    EncryptionContext, Iv, KeyService, Method, Reading, RotationPolicy, RotationReason,
+    SecretBytes, UNSYNCED_LIMIT, WrappedKey,
+};
 use tempfile::TempDir;
 
 use super::commit::{Change, Request};
 use super::*;
-use crate::dictionaries::Dictionaries;
+use crate::dictionaries::{Dictionaries, read_key_envelope};
 use crate::error::ErrorKind;
 use crate::fsops::{Op, fault};
 use crate::testing::{Xorshift, master_key};
@@ -293,6 +296,89 @@ fn a_data_key_that_becomes_due_is_rotated_in_the_background_and_a_failure_is_tri
         .unwrap();
     let expired = Ok(Some(RotationReason::Expired { age: 100 }));
     assert!(heard[failed..].contains(&expired), "{heard:?}");
+}
+
+/// A key service whose master key gets new versions; each wraps by XOR. Version 0: it doesn't answer.
+#[derive(Debug)]
+struct Versions(AtomicU64);
+
+impl Versions {
+    fn current(&self) -> Result<u64, stillkey_core::Error> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Err(stillkey_core::Error::Unavailable(
+                "no answer within 10 s".into(),
+            )),
+            version => Ok(version),
+        }
+    }
+}
+
+impl KeyService for Versions {
+    fn vendor(&self) -> &str {
+        "TEST"
+    }
+
+    fn provider(&self) -> u8 {
+        200
+    }
+
+    fn current_version(&self) -> Result<String, stillkey_core::Error> {
+        self.current().map(|version| version.to_string())
+    }
+
+    fn wrap(
+        &self,
+        key: &SecretBytes,
+        _: &EncryptionContext,
+    ) -> Result<WrappedKey, stillkey_core::Error> {
+        let version = self.current()?;
+        Ok(WrappedKey {
+            version: version.to_string(),
+            blob: key.danger_bytes().iter().map(|byte| byte ^ 1).collect(),
+            ..WrappedKey::default()
+        })
+    }
+
+    fn unwrap(
+        &self,
+        wrapped: &WrappedKey,
+        _: &EncryptionContext,
+    ) -> Result<SecretBytes, stillkey_core::Error> {
+        Ok(SecretBytes::new(
+            wrapped.blob.iter().map(|byte| byte ^ 1).collect(),
+        ))
+    }
+}
+
+#[test]
+fn a_key_is_wrapped_anew_when_its_services_master_key_has_moved_on_and_only_then() {
+    let (directory, manager) = manager();
+    assert!(!manager.renew_wrapped_key().unwrap(), "no key service");
+    let service = Arc::new(Versions(AtomicU64::new(1)));
+    let master_key = MasterKey::Service(Arc::<Versions>::clone(&service));
+    manager.rotate_master_key(&master_key).unwrap();
+    assert!(
+        !manager.renew_wrapped_key().unwrap(),
+        "wrapped by this version"
+    );
+
+    let path = directory.path().join("key.dict");
+    let before = std::fs::read(&path).unwrap();
+    service.0.store(0, Ordering::Relaxed);
+    let error = manager.renew_wrapped_key().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KeySource, "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
+    service.0.store(2, Ordering::Relaxed);
+    let manager = Arc::new(manager);
+    let policy = RotationPolicy::default();
+    let rotation = BackgroundRotation::start(Arc::clone(&manager), policy, || NOW, |_| {});
+    rotation.unwrap().look_now();
+    let version = || read_key_envelope(&path).unwrap().sealing().key_version;
+    assert_eq!(version().as_deref(), Some("2"));
+    assert!(!manager.renew_wrapped_key().unwrap());
+    drop(manager);
+    DataKeyManager::open(&directory, &master_key).unwrap();
 }
 
 /// What each thread has done is known to it alone, and the end must agree with all of them.
