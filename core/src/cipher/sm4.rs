@@ -4,17 +4,17 @@
 
 mod sbox;
 
-use alloc::boxed::Box;
-
-use zeroize::Zeroizing;
-
 use super::bitsliced::{Planes, Planewise, broadcast};
 use super::schedule;
+use crate::secret::SecretBytes;
+
+/// The planes of a round's key, equal for all lanes. Bytes, since that is what memory for secrets has.
+type RoundKey = [[u8; 4]; 8];
 
 /// SM4 with an expanded key. Source: GB/T 32907-2016; draft-ribose-cfrg-sm4-10 in English.
 pub(super) struct Sm4 {
-    /// For each round the planes of its key, equal for all lanes. Boxed, so that moving the kernel leaves no copy behind.
-    round_keys: Box<Zeroizing<[[u32; 8]; 32]>>,
+    /// A [`RoundKey`] for each round.
+    round_keys: SecretBytes,
 }
 
 impl Sm4 {
@@ -24,13 +24,14 @@ impl Sm4 {
         const INPUT: u32 = u32::from_ne_bytes([sbox::INPUT; 4]);
         const OUTPUT: u32 = linear(u32::from_ne_bytes([sbox::OUTPUT; 4]));
         let mut carried = [0; 4];
-        let mut round_keys = Box::new(Zeroizing::new([[0; 8]; 32]));
-        for (planes, round_key) in round_keys
+        let mut round_keys = SecretBytes::zeroed(32 * size_of::<RoundKey>());
+        let planes: &mut [RoundKey] = round_keys.bytes_mut().as_chunks_mut().0.as_chunks_mut().0;
+        for (planes, round_key) in planes
             .iter_mut()
             .zip(schedule::sm4(key, sbox::sub_word).iter())
         {
             let [a, b, c, d] = carried;
-            *planes = broadcast(round_key ^ INPUT ^ b ^ c ^ d);
+            *planes = broadcast(round_key ^ INPUT ^ b ^ c ^ d).map(u32::to_ne_bytes);
             carried = [b, c, d, a ^ OUTPUT];
         }
         Self { round_keys }
@@ -40,7 +41,8 @@ impl Sm4 {
 impl Planewise for Sm4 {
     fn encrypt<const N: usize>(&self, words: &mut [Planes<N>; 4]) {
         let [a, b, c, d] = words;
-        for [first, second, third, fourth] in self.round_keys.as_chunks().0 {
+        let round_keys: &[RoundKey] = self.round_keys.danger_bytes().as_chunks().0.as_chunks().0;
+        for [first, second, third, fourth] in round_keys.as_chunks().0 {
             round(a, b, c, d, first);
             round(b, c, d, a, second);
             round(c, d, a, b, third);
@@ -65,10 +67,10 @@ fn round<const N: usize>(
     a: &Planes<N>,
     b: &Planes<N>,
     c: &Planes<N>,
-    round_key: &[u32; 8],
+    round_key: &RoundKey,
 ) {
     for lane in 0..N {
-        let mut x = *round_key;
+        let mut x = round_key.map(u32::from_ne_bytes);
         for bit in 0..8 {
             x[bit] ^= a[bit][lane] ^ b[bit][lane] ^ c[bit][lane];
         }
