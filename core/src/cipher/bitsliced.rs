@@ -15,7 +15,7 @@ use crate::method::Cipher;
 use crate::secret::DataKey;
 use crate::stack::wiped;
 
-/// The bitsliced kernels, for processors without instructions for a cipher: [`Portable`](super::Portable) looks for those of AES first.
+/// The bitsliced kernels, for processors with vectors and without instructions for a cipher: [`Portable`](super::Portable) looks for those of AES first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bitsliced;
 

@@ -1,5 +1,5 @@
-//! The provider that runs everywhere: the bitsliced kernels, and RustCrypto's `aes` in its `ctr` where the processor has instructions for AES, and
-//! in its `aes-gcm`.
+//! The provider that runs everywhere: the bitsliced kernels, and RustCrypto's `aes`, in its `ctr` where there are instructions for AES or no vectors
+//! at all, and in its `aes-gcm`.
 //!
 //! All of it is constant-time on every processor, by such instructions or by bitslicing.
 
@@ -34,9 +34,9 @@ impl CipherProvider for Portable {
     fn ctr(&self, key: &DataKey) -> Arc<dyn CtrKernel> {
         let bytes = key.secret().danger_bytes();
         match key.cipher() {
-            Cipher::Aes128 if has_aes() => ctr_kernel::<Aes128>(bytes),
-            Cipher::Aes192 if has_aes() => ctr_kernel::<Aes192>(bytes),
-            Cipher::Aes256 if has_aes() => ctr_kernel::<Aes256>(bytes),
+            Cipher::Aes128 if by_crate() => ctr_kernel::<Aes128>(bytes),
+            Cipher::Aes192 if by_crate() => ctr_kernel::<Aes192>(bytes),
+            Cipher::Aes256 if by_crate() => ctr_kernel::<Aes256>(bytes),
             _ => Bitsliced.ctr(key),
         }
     }
@@ -52,7 +52,19 @@ impl CipherProvider for Portable {
     }
 }
 
-/// Whether the crate `aes` finds instructions here. Without them, [`Bitsliced`] is twice as fast.
+/// Whether the compiler makes vector instructions of the lanes of [`Bitsliced`]. In general registers, the crate `aes` is the faster one.
+const VECTORS: bool = cfg!(any(
+    target_feature = "sse2",
+    target_feature = "neon",
+    target_feature = "simd128"
+));
+
+/// Whether the crate `aes` is for counter mode here.
+fn by_crate() -> bool {
+    !VECTORS || has_aes()
+}
+
+/// Whether the crate `aes` finds instructions for AES.
 fn has_aes() -> bool {
     #[cfg(all(
         not(aes_backend = "soft"),
