@@ -24,22 +24,25 @@ impl CipherProvider for Bitsliced {
         "bitsliced"
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "a DataKey has its cipher's key length by construction"
-    )]
     fn ctr(&self, key: &DataKey) -> Arc<dyn CtrKernel> {
         let bytes = key.secret().danger_bytes();
         wiped(|| match key.cipher() {
             Cipher::Aes128 => kernel(Aes::new::<11>(bytes)),
             Cipher::Aes192 => kernel(Aes::new::<13>(bytes)),
             Cipher::Aes256 => kernel(Aes::new::<15>(bytes)),
-            Cipher::Sm4 => {
-                let key = bytes.try_into().expect("the key has its cipher's length");
-                kernel(Sm4::new(key))
-            }
+            Cipher::Sm4 => sm4(bytes),
         })
     }
+}
+
+/// SM4 alone, so that where no AES is bitsliced, none is linked.
+#[expect(
+    clippy::expect_used,
+    reason = "DataKey and AeadKey have their cipher's key length by construction"
+)]
+pub(super) fn sm4(key: &[u8]) -> Arc<dyn CtrKernel> {
+    let key = key.try_into().expect("the key has its cipher's length");
+    kernel(Sm4::new(key))
 }
 
 fn kernel(cipher: impl Planewise + 'static) -> Arc<dyn CtrKernel> {

@@ -16,7 +16,7 @@ use inout::InOutBuf;
 
 use super::{
     Aead, AeadError, AeadKernel, AeadKey, Bitsliced, Block, Blockwise, CipherProvider, CtrBlocks,
-    CtrGcm, CtrKernel,
+    CtrGcm, CtrKernel, bitsliced,
 };
 use crate::method::Cipher;
 use crate::secret::DataKey;
@@ -37,6 +37,7 @@ impl CipherProvider for Portable {
             Cipher::Aes128 if by_crate() => ctr_kernel::<Aes128>(bytes),
             Cipher::Aes192 if by_crate() => ctr_kernel::<Aes192>(bytes),
             Cipher::Aes256 if by_crate() => ctr_kernel::<Aes256>(bytes),
+            Cipher::Sm4 => wiped(|| bitsliced::sm4(bytes)),
             _ => Bitsliced.ctr(key),
         }
     }
@@ -47,7 +48,7 @@ impl CipherProvider for Portable {
             Aead::Aes256Gcm => {
                 Box::new(expand::<AesGcm<Aes256, U12>>(bytes)) as Box<dyn AeadKernel>
             }
-            Aead::Sm4Gcm => Box::new(CtrGcm::new(Bitsliced.ctr(&key.ctr_key()))),
+            Aead::Sm4Gcm => Box::new(CtrGcm::new(bitsliced::sm4(bytes))),
         })
     }
 }
