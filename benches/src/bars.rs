@@ -284,8 +284,8 @@ pub fn bars() -> Vec<Bar> {
             task,
             portable,
             Peer(RUSTCRYPTO),
-            Speed(1.0),
-            None,
+            Speed(1.3),
+            Some(Speed(1.5)),
         );
     }
 
