@@ -33,6 +33,9 @@ enum What {
         /// Takes less than a minute
         #[arg(long)]
         quick: bool,
+        /// Only bars whose name contains this
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// Answers another process of this program
     #[command(name = soft::SUBCOMMAND, hide = true)]
@@ -53,10 +56,10 @@ fn main() -> io::Result<ExitCode> {
             let write = if json { table::json } else { table::markdown };
             write(&mut Bench::new(), effort(quick), &mut out)?;
         }
-        What::Check { quick } => {
+        What::Check { quick, only } => {
             let mut bench = Bench::new();
             table::preamble(&bench.peers, &mut out)?;
-            return Ok(match check(&mut bench, effort(quick), &mut out)? {
+            return Ok(match check(&mut bench, effort(quick), &only, &mut out)? {
                 Outcome::Passed => ExitCode::SUCCESS,
                 Outcome::Missed => ExitCode::from(1),
                 Outcome::Incomplete => ExitCode::from(2),
