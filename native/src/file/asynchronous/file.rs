@@ -390,6 +390,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_for_nobody_is_not_what_stands_there_after_a_write() {
+        let mut file = file(Cipher::Aes128);
+        runtime().block_on(async {
+            file.write_all(b"before").await.unwrap();
+            file.rewind().await.unwrap();
+            let mut read = [0; 6];
+            let given_up = poll_fn(|cx| {
+                let mut data = ReadBuf::new(&mut read);
+                Poll::Ready(Pin::new(&mut file).poll_read(cx, &mut data))
+            });
+            assert!(given_up.await.is_pending());
+            file.write_all(b"behind").await.unwrap();
+            file.rewind().await.unwrap();
+            file.read_exact(&mut read).await.unwrap();
+            assert_eq!(&read, b"behind");
+        });
+    }
+
+    #[test]
     fn more_than_a_piece_is_read_and_written_whole() {
         let (mut file, data) = (file(Cipher::Sm4), plaintext(2 * PIECE + 5));
         let read = runtime().block_on(async {

@@ -198,6 +198,10 @@ mod tests {
             reader.read_exact(&mut data).await.unwrap();
             assert_eq!(data, plaintext(2010)[2000..]);
             assert_eq!(reader.stream_position().await.unwrap(), 2010);
+            reader.read_exact(&mut data).await.unwrap();
+            // Without a seek, tokio's file would tell where the last one led.
+            let position = poll_fn(|cx| Pin::new(&mut reader).poll_complete(cx));
+            assert_eq!(position.await.unwrap(), 2020);
         });
     }
 

@@ -295,6 +295,26 @@ mod tests {
     }
 
     #[test]
+    fn a_seek_waits_for_the_bytes_before_it_and_a_failure_drops_them() {
+        for (second, expected) in [(Mood::Willing(1000), 100), (Mood::Failing, 50)] {
+            let moods = [&[Mood::Pending, second][..], &[Mood::Willing(1000); 10]].concat();
+            let inner = Moody::new(Vec::new(), moods);
+            let mut writer = AsyncEncryptedWriter::new(inner, stream(Cipher::Sm4));
+            runtime().block_on(async {
+                writer.write_all(&plaintext(100)).await.unwrap();
+                let sought = writer.seek(SeekFrom::Start(0)).await;
+                if second == Mood::Failing {
+                    assert!(sought.is_err());
+                    writer.rewind().await.unwrap();
+                }
+                writer.write_all(&plaintext(50)).await.unwrap();
+            });
+            let written = writer.into_inner().bytes.into_inner();
+            assert_eq!(written, ciphertext(Cipher::Sm4, expected));
+        }
+    }
+
+    #[test]
     fn data_larger_than_the_scratch_buffer_is_written_whole() {
         let len = 3 * SCRATCH_LEN + 5;
         let mut writer = AsyncEncryptedWriter::new(Vec::new(), stream(Cipher::Aes256));
