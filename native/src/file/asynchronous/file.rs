@@ -401,10 +401,10 @@ mod tests {
                 Poll::Ready(Pin::new(&mut file).poll_read(cx, &mut data))
             });
             assert!(given_up.await.is_pending());
-            file.write_all(b"behind").await.unwrap();
+            file.write_all(b"aft").await.unwrap();
             file.rewind().await.unwrap();
             file.read_exact(&mut read).await.unwrap();
-            assert_eq!(&read, b"behind");
+            assert_eq!(&read, b"aftore");
         });
     }
 
