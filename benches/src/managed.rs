@@ -191,7 +191,7 @@ fn on_many_threads<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
 pub(crate) fn reads(cipher: Cipher, len: usize) -> Vec<Contender> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let manager = manager(&directory.path().join("data"), cipher.method());
-    let content: Vec<u8> = (0..FILE).map(|at| (at % 251) as u8).collect();
+    let content: Vec<u8> = (0..251).cycle().take(FILE).collect();
     let encrypted = manager.create_file("file").expect("a new file");
     encrypted.write_all_at(&content, 0).expect("space");
     let encrypted = manager.open_file("file").expect("the file");

@@ -28,7 +28,8 @@ pub enum Untracked {
     Plaintext,
 }
 
-/// A file that a [`DataKeyManager`] has opened: an [`EncryptedFile`] that no re-encryption takes away from its writer.
+/// A file that a [`DataKeyManager`] has opened: an [`EncryptedFile`] that no re-encryption takes away from its writer. With the feature
+/// `tokio`, `AsyncEncryptedFile::new` makes it one for tasks.
 #[derive(Debug)]
 pub struct ManagedFile {
     file: EncryptedFile,
