@@ -7,6 +7,10 @@ use stillkey::cpu::{Feature, Features};
 use stillkey_core::{Cipher, CipherProvider};
 
 use crate::ctr::{LIMIT, Start, kept_open_by, ours_by};
+use crate::managed::{
+    APPEND, CIPHER_ALONE, CREATE_ALONE, CREATE_TOGETHER, LOOK_UP, LOOK_UP_AMONG_MANY,
+    LOOK_UP_BESIDE_SYNC, OPEN, OPEN_MEMORY, OPEN_QUARTERS, READ_ENCRYPTED, READ_PLAIN,
+};
 use crate::peers::{AWS_LC, LIBGCRYPT, OPENSSL, PEERS, Peer, RUSTCRYPTO};
 use crate::task::{
     COPIED, IN_PLACE, LOG_ENCRYPTED, LOG_IN_PLAINTEXT, ONE_THREAD, SEALED, TWO_THREADS, Task, Times,
@@ -51,6 +55,12 @@ enum Against {
     Release(&'static str, &'static str),
     /// The contender of that name, ours or the limit.
     Named(&'static str),
+    /// These contenders one after the other.
+    Sum(&'static [&'static str]),
+    /// So many nanoseconds, or bytes: what was measured elsewhere on such a machine.
+    Figure(f64),
+    /// The contender's time and as many nanoseconds more, or the second figure where that is more.
+    AtLeast(&'static str, f64, f64),
 }
 
 /// A bar or a goal.
@@ -74,6 +84,9 @@ pub enum Verdict {
     /// Nothing is known, and why.
     NotMeasured(String),
 }
+
+/// What noise does to a time that is the same.
+const NO_SLOWER: f64 = 1.1;
 
 const KI: usize = 1024;
 const MI: usize = 1024 * KI;
@@ -271,8 +284,8 @@ pub fn bars() -> Vec<Bar> {
             task,
             portable,
             Peer(RUSTCRYPTO),
-            Speed(1.0),
-            None,
+            Speed(1.3),
+            Some(Speed(1.5)),
         );
     }
 
@@ -332,7 +345,122 @@ pub fn bars() -> Vec<Bar> {
             Some(Speed(goal)),
         );
     }
+    bars.extend(managed());
     bars
+}
+
+/// Those of the key manager.
+fn managed() -> Vec<Bar> {
+    use Bound::{Speed, Time};
+    let bar = |needs, what: &str, task, ours, against, bound, goal| Bar {
+        what: what.to_owned(),
+        task,
+        ours: Ours::Named(ours),
+        against,
+        bound,
+        goal,
+        needs,
+    };
+    let read = |needs, cipher: Cipher, len, what: &str, against, bound| {
+        let what = format!("{} file, {what}", cipher.method().name());
+        let task = Task::Read { cipher, len };
+        bar(needs, &what, task, READ_ENCRYPTED, against, bound, None)
+    };
+    let parts = Against::Sum(&[READ_PLAIN, CIPHER_ALONE]);
+    let seek = "seek and 4 KiB: time ÷ the larger of";
+    let bulk = "1 MiB ÷ plain read and cipher, one after the other";
+    vec![
+        bar(
+            &[],
+            "durable creates, 16 threads ÷ one",
+            Task::Create,
+            CREATE_TOGETHER,
+            Against::Named(CREATE_ALONE),
+            Speed(6.0),
+            Some(Speed(10.0)),
+        ),
+        bar(
+            &[],
+            "durable creates, one thread ÷ append and sync",
+            Task::Create,
+            CREATE_ALONE,
+            Against::Named(APPEND),
+            Speed(0.9),
+            Some(Speed(1.0)),
+        ),
+        bar(
+            VAES_512,
+            "look-up of an entry: time ÷ 87 ns",
+            Task::LookUp,
+            LOOK_UP,
+            Against::Figure(87.0),
+            Time(1.0),
+            Some(Time(40.0 / 87.0)),
+        ),
+        bar(
+            &[],
+            "look-up while another thread syncs: time ÷ alone",
+            Task::LookUp,
+            LOOK_UP_BESIDE_SYNC,
+            Against::Named(LOOK_UP),
+            Time(NO_SLOWER),
+            None,
+        ),
+        bar(
+            &[],
+            "look-up while 16 threads look up: time ÷ alone",
+            Task::LookUp,
+            LOOK_UP_AMONG_MANY,
+            Against::Named(LOOK_UP),
+            Time(NO_SLOWER),
+            None,
+        ),
+        read(
+            VAES_512,
+            Cipher::Aes256,
+            4 * KI,
+            &format!("{seek} 1.5 µs and plain + 0.4 µs"),
+            Against::AtLeast(READ_PLAIN, 400.0, 1500.0),
+            Time(1.0),
+        ),
+        read(
+            GFNI_512,
+            Cipher::Sm4,
+            4 * KI,
+            &format!("{seek} 2.5 µs and plain + 1.2 µs"),
+            Against::AtLeast(READ_PLAIN, 1200.0, 2500.0),
+            Time(1.0),
+        ),
+        read(VAES_512, Cipher::Aes256, MI, bulk, parts, Speed(0.85)),
+        read(GFNI_512, Cipher::Sm4, MI, bulk, parts, Speed(0.85)),
+        bar(
+            VAES_512,
+            "opening 1,000,000 entries: time ÷ 1 s",
+            Task::Open,
+            OPEN,
+            Against::Figure(1e9),
+            Time(1.0),
+            Some(Time(0.5)),
+        ),
+        bar(
+            &[],
+            "opening 1,000,000 entries: time ÷ four times 250,000",
+            Task::Open,
+            OPEN,
+            Against::Named(OPEN_QUARTERS),
+            Time(1.5),
+            None,
+        ),
+        bar(
+            &[],
+            "opening 1,000,000 entries: peak of memory ÷ 200 MB",
+            Task::Open,
+            OPEN_MEMORY,
+            Against::Figure(200e6),
+            Time(1.0),
+            Some(Time(0.6)),
+        ),
+    ]
 }
 
 impl Bar {
@@ -347,7 +475,9 @@ impl Bar {
         let against = match self.against {
             Against::BestPeer => PEERS.contains(&name),
             Against::Peer(peer) | Against::Release(peer, _) => peer == name,
-            Against::Named(other) => other == name,
+            Against::Named(other) | Against::AtLeast(other, ..) => other == name,
+            Against::Sum(others) => others.contains(&name),
+            Against::Figure(_) => false,
         };
         against || self.ours.name() == name
     }
@@ -403,6 +533,11 @@ impl Bar {
                 time(name)?
             }
             Against::Named(name) => time(name)?,
+            Against::Sum(names) => names
+                .iter()
+                .try_fold(0.0, |sum, name| Ok::<_, String>(sum + time(name)?))?,
+            Against::Figure(figure) => figure,
+            Against::AtLeast(name, more, least) => (time(name)? + more).max(least),
         };
         let ours = time(&self.ours.name())?;
         Ok(match self.bound {

@@ -22,6 +22,7 @@ pub mod check;
 pub mod ctr;
 mod ffi;
 pub mod machine;
+pub mod managed;
 pub mod measure;
 pub mod peers;
 #[cfg(feature = "raft-engine")]

@@ -69,7 +69,22 @@ pub fn all_cpus() -> &'static [usize] {
 
 /// Keeps this thread on one processor, where the system can do that: a thread that moves loses its caches.
 pub fn pin(cpu: usize) {
-    affinity::pin(cpu);
+    affinity::pin_to(&[cpu]);
+}
+
+/// Lets this thread, which may have been started by one that is pinned, run on every processor again.
+pub fn pin_to_any() {
+    affinity::pin_to(all_cpus());
+}
+
+/// Most memory that this process has had at once, in bytes, where the system tells.
+pub fn peak_of_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = peak.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes << 10)
 }
 
 #[cfg(target_os = "linux")]
@@ -82,9 +97,11 @@ mod affinity {
         cpus.filter(|cpu| allowed.is_set(*cpu)).collect()
     }
 
-    pub(super) fn pin(cpu: usize) {
+    pub(super) fn pin_to(cpus: &[usize]) {
         let mut only = CpuSet::new();
-        only.set(cpu);
+        for cpu in cpus {
+            only.set(*cpu);
+        }
         // A figure taken without pinning is noisier and not wrong.
         let _ = sched_setaffinity(None, &only);
     }
@@ -96,5 +113,5 @@ mod affinity {
         Vec::new()
     }
 
-    pub(super) fn pin(_: usize) {}
+    pub(super) fn pin_to(_: &[usize]) {}
 }

@@ -1,13 +1,14 @@
 //! Reruns every figure that is quoted about Stillkey's speed. `--help` says how.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use stillkey_benches::check::{Outcome, check};
 use stillkey_benches::measure::Effort;
 use stillkey_benches::task::Bench;
-use stillkey_benches::{soft, table};
+use stillkey_benches::{managed, soft, table};
 
 /// Measures Stillkey beside its peers: in one process, on one pinned thread, taking turns. Quote ratios, not speeds.
 #[derive(Parser)]
@@ -32,10 +33,16 @@ enum What {
         /// Takes less than a minute
         #[arg(long)]
         quick: bool,
+        /// Only bars whose name contains this
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// Answers another process of this program
     #[command(name = soft::SUBCOMMAND, hide = true)]
     SoftAes { order: String },
+    /// Does so, too
+    #[command(name = managed::SUBCOMMAND, hide = true)]
+    OpenDirectory { directory: PathBuf },
 }
 
 fn main() -> io::Result<ExitCode> {
@@ -49,22 +56,28 @@ fn main() -> io::Result<ExitCode> {
             let write = if json { table::json } else { table::markdown };
             write(&mut Bench::new(), effort(quick), &mut out)?;
         }
-        What::Check { quick } => {
+        What::Check { quick, only } => {
             let mut bench = Bench::new();
             table::preamble(&bench.peers, &mut out)?;
-            return Ok(match check(&mut bench, effort(quick), &mut out)? {
+            return Ok(match check(&mut bench, effort(quick), &only, &mut out)? {
                 Outcome::Passed => ExitCode::SUCCESS,
                 Outcome::Missed => ExitCode::from(1),
                 Outcome::Incomplete => ExitCode::from(2),
             });
         }
-        What::SoftAes { order } => match soft::answer(&order) {
-            Ok(answer) => writeln!(out, "{answer}")?,
-            Err(why) => {
-                eprintln!("{why}");
-                return Ok(ExitCode::FAILURE);
-            }
-        },
+        What::SoftAes { order } => return answer(soft::answer(&order), &mut out),
+        What::OpenDirectory { directory } => return answer(managed::answer(&directory), &mut out),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// To another process of this program.
+fn answer(answer: Result<String, String>, out: &mut impl Write) -> io::Result<ExitCode> {
+    match answer {
+        Ok(answer) => writeln!(out, "{answer}").map(|()| ExitCode::SUCCESS),
+        Err(why) => {
+            eprintln!("{why}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -40,6 +40,23 @@ impl Contender {
         }
     }
 
+    /// `operation` again and again, by the clock on the wall, for what waits for the disk: a disk that others use as well stalls now and then,
+    /// for longer than all other operations take together, so the median counts.
+    pub fn by_median(name: impl Into<String>, mut operation: impl FnMut() + 'static) -> Self {
+        Self::timing_itself(name, move |_, times| {
+            let mut each: Vec<Duration> = (0..times)
+                .map(|_| {
+                    let start = Instant::now();
+                    operation();
+                    start.elapsed()
+                })
+                .collect();
+            each.sort_unstable();
+            let median = each.get(each.len() / 2).copied().unwrap_or_default();
+            median.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
+        })
+    }
+
     /// Whose it is.
     pub fn name(&self) -> &str {
         &self.name
@@ -73,7 +90,7 @@ impl fmt::Debug for Contender {
 }
 
 /// The processor time of this thread: what the machine does for other programs in between doesn't count.
-fn own_time() -> Duration {
+pub(crate) fn own_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.try_into().unwrap_or_default()
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use stillkey_core::Cipher;
 use stillkey_raft_engine::raft_engine::env::{DefaultFileSystem, FileSystem};
@@ -148,17 +147,5 @@ fn contender<F: FileSystem + 'static>(name: &str, mut log: Log<F>, synced: bool)
     if !synced {
         return Contender::new(name, move |_| log.append(false));
     }
-    Contender::timing_itself(name, move |_, times| {
-        let mut each: Vec<Duration> = (0..times)
-            .map(|_| {
-                let start = Instant::now();
-                log.append(true);
-                start.elapsed()
-            })
-            .collect();
-        // A disk that others use as well stalls now and then, for longer than all of the others take together.
-        each.sort_unstable();
-        let median = each.get(each.len() / 2).copied().unwrap_or_default();
-        median.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
-    })
+    Contender::by_median(name, move || log.append(true))
 }

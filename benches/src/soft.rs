@@ -1,7 +1,7 @@
 //! Portable AES beside RustCrypto's soft backend.
 //!
-//! The crate `aes` picks its backend for a whole build, by `--cfg aes_backend="soft"`, and the portable kernels are made of the same crate.
-//! So this one comparison needs a build of its own; within it, both still take turns in one process.
+//! The crate `aes` picks its backend for a whole build, by `--cfg aes_backend="soft"`. So this one comparison needs a build of its own; within it,
+//! both still take turns in one process.
 
 use std::path::PathBuf;
 use std::process::Command;

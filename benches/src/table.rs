@@ -10,6 +10,7 @@ use stillkey_core::{Cipher, CipherProvider};
 use crate::ctr::{LIMIT, Start, kept_open_by, ours_by};
 use crate::ffi;
 use crate::machine::Machine;
+use crate::managed::{CREATE_ALONE, CREATE_TOGETHER, READ_ENCRYPTED, READ_PLAIN};
 use crate::measure::Effort;
 use crate::peers::{OPENSSL, Peer};
 use crate::task::{
@@ -238,7 +239,11 @@ fn rows(task: Task, peers: &[Peer], times: &Times) -> Vec<Row> {
             against(native.name(cipher), LOG_ENCRYPTED, LOG_IN_PLAINTEXT, times)
         }
         Task::SealedBody { .. } => row("-", SEALED).into_iter().collect(),
-        Task::BothCiphers { .. } | Task::SoftAes { .. } => Vec::new(),
+        Task::Read { cipher, .. } => {
+            against(native.name(cipher), READ_ENCRYPTED, READ_PLAIN, times)
+        }
+        Task::Create => against("-", CREATE_TOGETHER, CREATE_ALONE, times),
+        Task::BothCiphers { .. } | Task::SoftAes { .. } | Task::LookUp | Task::Open => Vec::new(),
     }
 }
 

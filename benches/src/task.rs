@@ -10,6 +10,7 @@ use stillkey_core::{Cipher, CipherProvider, CtrStream, Iv};
 
 use crate::ctr::{CtrWork, Start, data_key};
 use crate::machine;
+use crate::managed;
 use crate::measure::{Contender, Effort, Pages, interleaved};
 use crate::peers::Peer;
 use crate::soft;
@@ -76,6 +77,19 @@ pub enum Task {
         /// Whether each is made durable.
         synced: bool,
     },
+    /// Entries made durable by a key manager, see [`managed`].
+    Create,
+    /// Entries looked up in a key manager.
+    LookUp,
+    /// A piece of a file that a key manager has opened.
+    Read {
+        /// With this cipher.
+        cipher: Cipher,
+        /// So many bytes.
+        len: usize,
+    },
+    /// A directory of a million entries, opened.
+    Open,
     /// The portable AES and RustCrypto's where there are no AES instructions: in a process of its own, see [`soft`].
     SoftAes {
         /// With this cipher.
@@ -114,9 +128,11 @@ impl Task {
             | Self::BothCiphers { len }
             | Self::SealedBody { len }
             | Self::Append { len, .. }
+            | Self::Read { len, .. }
             | Self::SoftAes { len, .. } => len,
             Self::Seek { .. } => 64,
             Self::Rekey { .. } => 4096,
+            Self::Create | Self::LookUp | Self::Open => 0,
         }
     }
 
@@ -148,6 +164,10 @@ impl Task {
                 len,
                 synced,
             } => append(cipher, len, synced)?,
+            Self::Create => managed::creates(),
+            Self::LookUp => managed::look_ups(),
+            Self::Read { cipher, len } => managed::reads(cipher, len),
+            Self::Open => managed::opening(),
             Self::SoftAes { .. } => return Err("measured in a process of its own".to_owned()),
         })
     }
@@ -310,6 +330,7 @@ impl Bench {
         let effort = match task {
             // Threads have to be started for every slice; a log has to fill some files.
             Task::Threads { .. } | Task::Append { .. } => effort.longer(),
+            Task::Create => effort.longer().longer(),
             _ => effort,
         };
         let times = interleaved(&mut contenders, data, effort);

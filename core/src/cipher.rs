@@ -1,16 +1,20 @@
 //! The joint between Stillkey and the code that runs ciphers: faster kernels plug in here, and nowhere else.
 
+mod aes;
+mod bitsliced;
 mod blocks;
 mod gcm;
 mod portable;
 pub mod schedule;
 mod sm4;
+mod tower;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use inout::InOutBuf;
 
+pub use bitsliced::Bitsliced;
 pub use blocks::{BLOCK_LEN, Block, Blockwise, CtrBlocks, SHORT_LEN};
 pub use gcm::CtrGcm;
 pub use portable::Portable;

@@ -24,6 +24,8 @@ const IV: &str = "iv";
 const TAG: &str = "aes_gcm_tag";
 const KMS_VENDOR: &str = "kms_vendor";
 const KMS_CIPHERTEXT_KEY: &str = "kms_ciphertext_key";
+/// Ours: TiKV passes over entries that it doesn't know, and drops them when it seals anew.
+const KMS_KEY_VERSION: &str = "stillkey_kms_key_version";
 
 /// Length of the data-encryption key behind a key service, in bytes.
 const KEY_LEN: usize = 32;
@@ -47,6 +49,8 @@ pub struct Sealing {
     pub vendor: Option<String>,
     /// Length of the wrapped key in bytes, where there is one.
     pub wrapped_key_len: Option<usize>,
+    /// The version of the key service's master key that wrapped the key, where the service reported one. It isn't authenticated.
+    pub key_version: Option<String>,
     /// Length of the payload in bytes.
     pub payload_len: usize,
 }
@@ -75,6 +79,12 @@ impl Envelope {
                 envelope
                     .metadata
                     .insert(KMS_CIPHERTEXT_KEY.to_owned(), wrapped.blob);
+                if !wrapped.version.is_empty() {
+                    let version = wrapped.version.into_bytes();
+                    envelope
+                        .metadata
+                        .insert(KMS_KEY_VERSION.to_owned(), version);
+                }
             }
         }
         Ok(envelope)
@@ -141,8 +151,10 @@ impl Envelope {
                     return Err(other_kind(service.vendor(), vendor));
                 }
                 self.expect_aes256_gcm(service.vendor())?;
+                let version = self.metadata.get(KMS_KEY_VERSION);
                 let wrapped = WrappedKey {
                     blob: self.metadata(KMS_CIPHERTEXT_KEY)?.to_vec(),
+                    version: version.map(|version| lossy(version)).unwrap_or_default(),
                     ..WrappedKey::default()
                 };
                 self.open_under(&service.unwrap(&wrapped, &EncryptionContext::new())?)
@@ -168,6 +180,7 @@ impl Envelope {
             method: text(METHOD),
             vendor: text(KMS_VENDOR),
             wrapped_key_len: self.metadata.get(KMS_CIPHERTEXT_KEY).map(Vec::len),
+            key_version: text(KMS_KEY_VERSION),
             payload_len: self.content.len(),
         }
     }

@@ -117,6 +117,15 @@ pub trait KeyService: Send + Sync + fmt::Debug {
     /// The number stored in sealed objects (`core/FORMAT.md` lists them): neither 0 nor 1. Key dictionaries don't use it.
     fn provider(&self) -> u8;
 
+    /// The version of the master key that [`KeyService::wrap`] uses now, spelled as in [`WrappedKey::version`]. Empty where the service reports
+    /// none, as here unless implemented: a wrapped key is then never due for renewal. Otherwise `wrap` has to report one, too.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the service could not tell.
+    fn current_version(&self) -> Result<String, Error> {
+        Ok(String::new())
+    }
+
     /// Wraps `key`, binding it to `context`.
     ///
     /// # Errors

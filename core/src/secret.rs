@@ -108,7 +108,7 @@ impl SecretBytes {
         Ok(bytes)
     }
 
-    fn zeroed(len: usize) -> Self {
+    pub(crate) fn zeroed(len: usize) -> Self {
         Self(match (len, PLACE.get()) {
             // A dictionary can be full of these: they take no memory.
             (0, _) => Box::new(Nothing),

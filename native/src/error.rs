@@ -96,6 +96,11 @@ pub enum Error {
         /// Whether the previous one was tried ([`ErrorKind::WrongKey`]), or what kept it from being tried.
         kind: ErrorKind,
     },
+    /// Key material must live in protected memory, and the system refuses to protect it.
+    Unprotected {
+        /// The action that was refused, and the system's reason.
+        refusal: String,
+    },
     /// The caller asked for something impossible.
     Usage(String),
 }
@@ -120,6 +125,8 @@ pub enum ErrorKind {
     Io,
     /// A master key source or key service could not answer.
     KeySource,
+    /// Key material can't be protected in memory as required.
+    Unprotected,
 }
 
 impl Error {
@@ -142,6 +149,7 @@ impl Error {
             Self::NoDictionaries { .. } => ErrorKind::NotFound,
             Self::MasterKeySource { .. } => ErrorKind::KeySource,
             Self::BothMasterKeys { kind, .. } => *kind,
+            Self::Unprotected { .. } => ErrorKind::Unprotected,
             Self::Usage(_) => ErrorKind::Usage,
         }
     }
@@ -202,6 +210,9 @@ impl Error {
                 current: current.clone(),
                 previous: previous.clone(),
                 kind: *kind,
+            },
+            Self::Unprotected { refusal } => Self::Unprotected {
+                refusal: refusal.clone(),
             },
             Self::Usage(what) => Self::Usage(what.clone()),
         }
@@ -326,6 +337,11 @@ impl fmt::Display for Error {
                 f,
                 "{}: no master key opens it: current {current}; previous {previous}",
                 path.display()
+            ),
+            Self::Unprotected { refusal } => write!(
+                f,
+                "key material must live in protected memory, and {refusal}; raise RLIMIT_MEMLOCK (ulimit -l, or LimitMEMLOCK= of \
+                 systemd), or don't require it"
             ),
             Self::Usage(what) => f.write_str(what),
         }

@@ -17,6 +17,7 @@
 //! - `aws-lc-rs`: AES-256-GCM of sealed objects by AWS-LC, two to four times as fast as the portable one. Builds C code, so it needs a C compiler.
 //! - `config`: reads the configuration files of TiKV and TiFlash.
 //! - `metrics`: counts and times for the recorder of the program: see [`metrics`].
+//! - `tokio`: `AsyncEncryptedFile` for the files of a manager, and readers and writers on whatever is read and written asynchronously.
 //! - `tracing`: spans and events for the subscriber of the program. Names, ids and numbers; never a secret.
 //!
 //! # Example
@@ -102,6 +103,8 @@ pub use dictionaries::{
     read_key_dictionary, read_key_envelope,
 };
 pub use error::{Error, ErrorKind};
+#[cfg(feature = "tokio")]
+pub use file::{AsyncEncryptedFile, AsyncEncryptedReader, AsyncEncryptedWriter};
 pub use file::{EncryptedFile, EncryptedReader, EncryptedWriter};
 pub use getrandom::SysRng;
 pub use install::{AtomicFile, is_leftover, write_file};

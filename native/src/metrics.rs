@@ -140,7 +140,7 @@ table! {
 
     // The process.
     SECRET_BYTES = "stillkey_secret_memory_bytes", Gauge, "bytes", ["state"], &[],
-        "Memory for key material: reserved is all of it, locked what can't be swapped out.";
+        "Memory for key material: reserved is all of it, locked what can't be swapped out, hidden what the kernel doesn't have mapped either.";
     SECRET_REFUSED = "stillkey_secret_memory_refused", Gauge, "count", [], &[],
         "1 if the system has refused to lock or hide memory for key material.";
 

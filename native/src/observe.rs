@@ -244,6 +244,7 @@ pub(crate) fn recovering(file: &str) {
 pub(crate) fn secret_memory(protection: &Protection) {
     metrics::SECRET_BYTES.set(protection.reserved, ["reserved"]);
     metrics::SECRET_BYTES.set(protection.locked, ["locked"]);
+    metrics::SECRET_BYTES.set(protection.hidden, ["hidden"]);
     metrics::SECRET_REFUSED.set(usize::from(protection.refusal.is_some()), []);
 }
 

@@ -1,6 +1,7 @@
-//! The provider that runs everywhere: RustCrypto's `aes` in its `ctr` and `aes-gcm`, and the SM4 of this crate.
+//! The provider that runs everywhere: the bitsliced kernels, and RustCrypto's `aes`, in its `ctr` where there are instructions for AES or no vectors
+//! at all, and in its `aes-gcm`.
 //!
-//! All of it is constant-time on every processor: RustCrypto's AES by hardware instructions or bitslicing, SM4 by bitslicing.
+//! All of it is constant-time on every processor, by such instructions or by bitslicing.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -13,10 +14,9 @@ use cipher::{BlockCipherEncrypt, BlockSizeUser, InnerIvInit, StreamCipherCore, c
 use ctr::{CtrCore, flavors::Ctr64BE};
 use inout::InOutBuf;
 
-use super::sm4::Sm4;
 use super::{
-    Aead, AeadError, AeadKernel, AeadKey, Block, Blockwise, CipherProvider, CtrBlocks, CtrGcm,
-    CtrKernel,
+    Aead, AeadError, AeadKernel, AeadKey, Bitsliced, Block, Blockwise, CipherProvider, CtrBlocks,
+    CtrGcm, CtrKernel, bitsliced,
 };
 use crate::method::Cipher;
 use crate::secret::DataKey;
@@ -34,10 +34,11 @@ impl CipherProvider for Portable {
     fn ctr(&self, key: &DataKey) -> Arc<dyn CtrKernel> {
         let bytes = key.secret().danger_bytes();
         match key.cipher() {
-            Cipher::Aes128 => ctr_kernel::<Aes128>(bytes),
-            Cipher::Aes192 => ctr_kernel::<Aes192>(bytes),
-            Cipher::Aes256 => ctr_kernel::<Aes256>(bytes),
-            Cipher::Sm4 => sm4_kernel(bytes),
+            Cipher::Aes128 if by_crate() => ctr_kernel::<Aes128>(bytes),
+            Cipher::Aes192 if by_crate() => ctr_kernel::<Aes192>(bytes),
+            Cipher::Aes256 if by_crate() => ctr_kernel::<Aes256>(bytes),
+            Cipher::Sm4 => wiped(|| bitsliced::sm4(bytes)),
+            _ => Bitsliced.ctr(key),
         }
     }
 
@@ -47,9 +48,38 @@ impl CipherProvider for Portable {
             Aead::Aes256Gcm => {
                 Box::new(expand::<AesGcm<Aes256, U12>>(bytes)) as Box<dyn AeadKernel>
             }
-            Aead::Sm4Gcm => Box::new(CtrGcm::new(sm4_kernel(bytes))),
+            Aead::Sm4Gcm => Box::new(CtrGcm::new(bitsliced::sm4(bytes))),
         })
     }
+}
+
+/// Whether the compiler makes vector instructions of the lanes of [`Bitsliced`]. In general registers, the crate `aes` is the faster one.
+const VECTORS: bool = cfg!(any(
+    target_feature = "sse2",
+    target_feature = "neon",
+    target_feature = "simd128"
+));
+
+/// Whether the crate `aes` is for counter mode here.
+fn by_crate() -> bool {
+    !VECTORS || has_aes()
+}
+
+/// Whether the crate `aes` finds instructions for AES.
+fn has_aes() -> bool {
+    #[cfg(all(
+        not(aes_backend = "soft"),
+        any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")
+    ))]
+    {
+        cpufeatures::new!(instructions, "aes");
+        instructions::get()
+    }
+    #[cfg(not(all(
+        not(aes_backend = "soft"),
+        any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")
+    )))]
+    false
 }
 
 fn ctr_kernel<C>(key: &[u8]) -> Arc<dyn CtrKernel>
@@ -57,15 +87,6 @@ where
     C: KeyInit + BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Send + Sync + 'static,
 {
     wiped(|| Arc::new(Blockwise(Ctr(expand::<C>(key)))) as _)
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "DataKey and AeadKey have their cipher's key length by construction"
-)]
-fn sm4_kernel(key: &[u8]) -> Arc<dyn CtrKernel> {
-    let key = key.try_into().expect("the key has its cipher's length");
-    Arc::new(Blockwise(Sm4::new(key)))
 }
 
 #[expect(

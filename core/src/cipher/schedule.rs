@@ -76,20 +76,7 @@ pub fn sm4(key: &[u8; 16], sub_word: impl Fn(u32) -> u32) -> Zeroizing<[u32; 32]
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// x^254 in the field of AES, then its affine map: FIPS 197 §5.1.1.
-    fn aes_sub_word(word: u32) -> u32 {
-        fn multiply(a: u8, b: u8) -> u8 {
-            (0..8).rev().fold(0, |product: u8, bit| {
-                (product << 1) ^ (0x1b * (product >> 7)) ^ (a * (b >> bit & 1))
-            })
-        }
-        let byte = |x: u8| {
-            let inverse = (0..254).fold(1, |power, _| multiply(power, x));
-            (0..5).fold(0x63, |sum, turn| sum ^ inverse.rotate_left(turn))
-        };
-        u32::from_le_bytes(word.to_le_bytes().map(byte))
-    }
+    use crate::cipher::aes::sbox::sub_word;
 
     #[test]
     fn aes_expands_the_keys_of_the_standard() {
@@ -97,18 +84,18 @@ mod tests {
         let key = 0x603deb10_15ca71be_2b73aef0_857d7781_u128.to_be_bytes();
         let rest = 0x1f352c07_3b6108d7_2d9810a3_0914dff4_u128.to_be_bytes();
         assert_eq!(
-            aes::<15>([key, rest].as_flattened(), aes_sub_word)[14],
+            aes::<15>([key, rest].as_flattened(), sub_word)[14],
             0xfe4890d1_e6188d0b_046df344_706c631e_u128.to_be_bytes()
         );
         let key = 0x8e73b0f7_da0e6452_c810f32b_809079e5_u128.to_be_bytes();
         let rest = 0x62f8ead2_522c6b7b_u64.to_be_bytes();
         assert_eq!(
-            aes::<13>(&[&key[..], &rest].concat(), aes_sub_word)[12],
+            aes::<13>(&[&key[..], &rest].concat(), sub_word)[12],
             0xe98ba06f_448c773c_8ecc7204_01002202_u128.to_be_bytes()
         );
         let key = 0x2b7e1516_28aed2a6_abf71588_09cf4f3c_u128.to_be_bytes();
         assert_eq!(
-            aes::<11>(&key, aes_sub_word)[10],
+            aes::<11>(&key, sub_word)[10],
             0xd014f9a8_c9ee2589_e13f0cc8_b6630ca6_u128.to_be_bytes()
         );
     }

@@ -95,12 +95,23 @@ impl FileLog {
 
     /// The bytes to replace `file.dict` by, if compaction is due.
     pub fn compaction(&self) -> Option<Vec<u8>> {
-        (self.removes > self.rewrite_threshold).then(|| self.dictionary.to_bytes(self.version))
+        (self.removes > self.rewrite_threshold).then(|| self.to_bytes())
+    }
+
+    /// The bytes of a `file.dict` that holds the entries and no log records.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.dictionary.to_bytes(self.version)
     }
 
     /// To be called when a compaction is durable.
     pub fn compacted(&mut self) {
         self.removes = 0;
+    }
+
+    /// To be called when `file.dict` has been rewritten in another form, durably.
+    pub fn rewritten(&mut self, version: Version) {
+        self.version = version;
+        self.compacted();
     }
 }
 

@@ -3,7 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use hashbrown::HashMap;
+use hashbrown::DefaultHashBuilder;
+use indexmap::IndexMap;
 
 use crate::envelope::Envelope;
 use crate::error::{Damage, Error, Finding, Misuse, NotFound, Part};
@@ -92,6 +93,9 @@ impl RecordedIv {
     }
 }
 
+/// Bytes that an entry takes in a `file.dict` when its name has some twenty.
+const TYPICAL_RECORD: usize = 64;
+
 /// Every file's entry, by name. Names are compared byte by byte: `a//b`, `./a/b` and `a/b` are three files.
 ///
 /// ```
@@ -105,7 +109,8 @@ impl RecordedIv {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileDictionary {
-    files: HashMap<Box<str>, FileInfo>,
+    /// Entries in a row, and a table of where each is: a table of the entries themselves can be half empty, and is moved whole when it grows.
+    files: IndexMap<Box<str>, FileInfo, DefaultHashBuilder>,
     unknown: UnknownFields,
 }
 
@@ -151,6 +156,11 @@ impl FileDictionary {
         })
     }
 
+    /// Makes room for the entries that `bytes` of a log or of an encoding may hold, so that they aren't moved while they are read.
+    pub(super) fn reserve_for(&mut self, bytes: usize) {
+        self.files.reserve(bytes / TYPICAL_RECORD);
+    }
+
     /// A file's entry.
     ///
     /// # Errors
@@ -172,7 +182,7 @@ impl FileDictionary {
 
     /// Removes a file's entry and returns it.
     pub fn remove(&mut self, name: &str) -> Option<FileInfo> {
-        self.files.remove(name)
+        self.files.swap_remove(name)
     }
 
     /// The entries, sorted by name: that takes a moment where there are many, which a look-up doesn't pay for.
@@ -201,6 +211,7 @@ impl FileDictionary {
 impl Message for FileDictionary {
     fn decode(bytes: &[u8]) -> Result<Self, ProtoError> {
         let mut dictionary = Self::default();
+        dictionary.reserve_for(bytes.len());
         for field in Fields::new(bytes) {
             let field = field?;
             match field.number {

@@ -380,6 +380,7 @@ impl FileDictionary {
             (header::LEN + framed.content.len()) as u64,
             reading,
         );
+        dictionary.reserve_for(framed.rest.len());
         let mut records = 0;
         while let Some(located) = log.next() {
             if let Record::Remove { name } = located.record

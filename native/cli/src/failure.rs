@@ -51,6 +51,7 @@ pub(crate) fn exit_status(kind: ErrorKind) -> u8 {
         ErrorKind::NotFound => 5,
         ErrorKind::Locked => 6,
         ErrorKind::KeySource => 8,
+        ErrorKind::Unprotected => 9,
         _ => 7,
     }
 }
@@ -65,6 +66,7 @@ fn kind_name(kind: ErrorKind) -> &'static str {
         ErrorKind::NotFound => "not-found",
         ErrorKind::Locked => "locked",
         ErrorKind::KeySource => "key-source",
+        ErrorKind::Unprotected => "unprotected",
         _ => "io",
     }
 }

@@ -43,7 +43,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::failure::Outcome;
+use stillkey::secret::{self, Protection};
+
+use crate::failure::{Failure, Outcome};
 use crate::ui::Ui;
 
 /// Encrypts data at rest: single files and trees, and the data directories of TiKV and TiFlash.
@@ -85,10 +87,13 @@ Exit status:
   6  locked by another process
   7  input or output failed
   8  master key source unavailable
+  9  key material can't be protected in memory, and STILLKEY_REQUIRE_LOCKED_MEMORY is set
 
 Environment:
   STILLKEY_MASTER_KEY  the master key, as --master-key names it
   STILLKEY_LOG         show each step on stderr: error, warn, info, debug or trace; no secrets
+  STILLKEY_REQUIRE_LOCKED_MEMORY
+                       1: stop, rather than warn, where the system doesn't protect key material
 
 Examples:
   stillkey keygen
@@ -112,20 +117,37 @@ fn long_version() -> String {
 }
 
 fn main() -> ExitCode {
-    let protection = stillkey::secret::protect();
+    let protected = protect();
     let Cli { ui, command } = Cli::parse();
-    if let Some(refusal) = protection.refusal {
-        ui.warn_people(&format!(
-            "key material may be swapped out, or stand in core dumps: {refusal}"
-        ));
-    }
-    let done = log::start().and_then(|()| run(command, &ui));
+    let done = protected.and_then(|protection| {
+        if let Some(refusal) = protection.refusal {
+            ui.warn_people(&format!(
+                "key material may be swapped out, or stand in core dumps: {refusal}"
+            ));
+        }
+        log::start()?;
+        run(command, &ui)
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             ui.report(&failure);
             failure.exit_code()
         }
+    }
+}
+
+/// Protects key material in memory, before there is any; as well as it goes, or as the environment requires.
+fn protect() -> Outcome<Protection> {
+    const REQUIRE: &str = "STILLKEY_REQUIRE_LOCKED_MEMORY";
+    let require = std::env::var_os(REQUIRE).unwrap_or_default();
+    match require.to_str() {
+        Some("" | "0") => Ok(secret::protect()),
+        // What a command needs comes in time, and it can be run again.
+        Some("1") => Ok(secret::require_protection(0)?),
+        _ => Err(Failure::usage(format!(
+            "{REQUIRE} is {require:?}; give 1 to stop where key material isn't protected, or 0"
+        ))),
     }
 }
 

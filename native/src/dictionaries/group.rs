@@ -5,6 +5,9 @@ use std::fmt;
 
 use super::sync::{Mutex, MutexGuard, PoisonError, Thread, thread};
 
+/// How often a turn lets other threads run before it starts: microseconds if they have nothing to do, far less than a disk takes.
+const PATIENCE: usize = 32;
+
 /// Requests `R` of many threads, worked off in batches, each with an outcome `O`. In every batch, requests stand in the order they came.
 pub(super) struct Group<R, O> {
     state: Mutex<State<R, O>>,
@@ -14,6 +17,8 @@ struct State<R, O> {
     /// The number of the next request.
     next: u64,
     waiting: Vec<Waiting<R>>,
+    /// How many were there when the last turn ended: those it worked for, and those who had come meanwhile.
+    crowd: usize,
     /// What has been done, and not yet been told to who asked.
     outcomes: HashMap<u64, O>,
     /// Whether a thread is at work.
@@ -34,6 +39,7 @@ impl<R, O> Group<R, O> {
             state: Mutex::new(State {
                 next: 0,
                 waiting: Vec::new(),
+                crowd: 0,
                 outcomes: HashMap::new(),
                 busy: false,
                 broken: false,
@@ -65,6 +71,7 @@ impl<R, O> Group<R, O> {
             return None;
         }
         state.busy = true;
+        let mut state = self.gather(state);
         let mut turn = Turn {
             group: self,
             asked: Vec::with_capacity(state.waiting.len()),
@@ -80,6 +87,21 @@ impl<R, O> Group<R, O> {
         turn.outcomes = Some(work(batch));
         drop(turn);
         self.lock().outcomes.remove(&number)
+    }
+
+    /// Lets those come whom the last turn has told, and who often have another request at once. Without that, threads fall into two halves
+    /// that take turns, and the disk works twice for what it could do at once. Who is alone waits for nobody.
+    fn gather<'g>(&'g self, mut state: MutexGuard<'g, State<R, O>>) -> MutexGuard<'g, State<R, O>> {
+        let crowd = state.crowd;
+        for _ in 0..PATIENCE {
+            if state.waiting.len() >= crowd {
+                break;
+            }
+            drop(state);
+            thread::yield_now();
+            state = self.lock();
+        }
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R, O>> {
@@ -100,6 +122,7 @@ impl<R, O> Drop for Turn<'_, R, O> {
     fn drop(&mut self) {
         let mut state = self.group.lock();
         state.busy = false;
+        state.crowd = self.asked.len() + state.waiting.len();
         let numbers = self.asked.iter().map(|(number, _)| *number);
         match self.outcomes.take() {
             Some(outcomes) => state.outcomes.extend(numbers.zip(outcomes)),

@@ -14,7 +14,6 @@ use crate::observe;
 pub(super) struct Journal {
     file: LogFile,
     log: FileLog,
-    rewrite_threshold: u64,
 }
 
 impl Journal {
@@ -22,11 +21,7 @@ impl Journal {
     pub(super) fn open(path: &Path, pinned: Pinned, recovered: Recovered) -> Result<Self, Error> {
         let (file, log) = LogFile::open(path, pinned, recovered)?;
         file.report(&log);
-        Ok(Self {
-            file,
-            log,
-            rewrite_threshold: FileLog::DEFAULT_REWRITE_THRESHOLD,
-        })
+        Ok(Self { file, log })
     }
 
     pub(super) fn into_parts(self) -> (LogFile, FileLog) {
@@ -42,7 +37,6 @@ impl Journal {
     }
 
     pub(super) fn set_rewrite_threshold(&mut self, removes: u64) {
-        self.rewrite_threshold = removes;
         self.log.set_rewrite_threshold(removes);
     }
 
@@ -56,12 +50,8 @@ impl Journal {
         written.inspect_err(|error| observe::commit_failed(1, error))?;
         self.log.commit(changes);
         observe::committed(1);
-        if let Some(bytes) = self.log.compaction() {
-            // The change is durable with or without it. A failed compaction is due again after the next change.
-            match self.file.replace(&bytes) {
-                Ok(()) => self.log.compacted(),
-                Err(error) => observe::compaction_failed(&error),
-            }
+        if self.file.compact_if_due(&self.log) {
+            self.log.compacted();
         }
         self.file.report(&self.log);
         Ok(())
@@ -71,7 +61,7 @@ impl Journal {
     pub(super) fn rewrite(&mut self, version: Version) -> Result<(), Error> {
         let bytes = self.dictionary().to_bytes(version);
         self.file.replace(&bytes)?;
-        self.log = FileLog::new(self.dictionary().clone(), version, self.rewrite_threshold);
+        self.log.rewritten(version);
         self.file.report(&self.log);
         Ok(())
     }

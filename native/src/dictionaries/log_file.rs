@@ -117,6 +117,16 @@ impl LogFile {
         Ok(())
     }
 
+    /// Rewrites the file if that is due, and returns whether it did. A failed compaction is due again after the next change: what is in the
+    /// file is durable with or without it.
+    pub(super) fn compact_if_due(&mut self, log: &FileLog) -> bool {
+        let Some(bytes) = log.compaction() else {
+            return false;
+        };
+        let replaced = self.replace(&bytes);
+        replaced.inspect_err(observe::compaction_failed).is_ok()
+    }
+
     /// Tells what the file holds once it holds all of `log`.
     pub(super) fn report(&self, log: &FileLog) {
         observe::files(log.dictionary().len());
@@ -162,7 +172,7 @@ impl LogFile {
             }
             Trust::Nothing => {
                 observe::repairing(&self.path, None);
-                self.replace(&log.dictionary().to_bytes(log.version()))
+                self.replace(&log.to_bytes())
             }
         }
     }

@@ -26,6 +26,7 @@ mod sync {
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crossbeam_utils::CachePadded;
 use stillkey_core::{
     CipherProvider, CtrStream, DataKey, FileDictionary, FileInfo, Iv, KeyDictionary, KeyEntry,
     Method,
@@ -73,23 +74,20 @@ impl Layout {
     /// What `info` stands for, with its key looked up.
     fn file_key(&self, keys: &KeyDictionary, info: &FileInfo) -> Result<FileKey, Error> {
         let key = keys.data_key(info.key_id, info.method);
-        self.file_key_with(info, key.map(|key| key.map(Arc::new)))
+        self.file_key_with(info.clone(), key.map(|key| key.map(key_handle)))
     }
 
     /// As [`Layout::file_key`], with what the look-up of the key has given.
     fn file_key_with(
         &self,
-        info: &FileInfo,
-        key: Result<Option<Arc<DataKey>>, stillkey_core::Error>,
+        info: FileInfo,
+        key: Result<Option<KeyHandle>, stillkey_core::Error>,
     ) -> Result<FileKey, Error> {
         let cipher = match key.map_err(Error::data(&self.key_dict))? {
             Some(key) => Some((key, info.iv().map_err(Error::data(&self.file_dict))?)),
             None => None,
         };
-        Ok(FileKey {
-            info: info.clone(),
-            cipher,
-        })
+        Ok(FileKey { info, cipher })
     }
 
     /// The data key for new files.
@@ -124,11 +122,18 @@ impl Layout {
     }
 }
 
+/// A data key that is shared by others, some of whom share its count of references, too.
+type KeyHandle = Arc<CachePadded<Arc<DataKey>>>;
+
+fn key_handle(key: DataKey) -> KeyHandle {
+    Arc::new(CachePadded::new(Arc::new(key)))
+}
+
 /// How one file is encrypted, with the key to do it: complete and checked, so that a stream can't fail to be made.
 #[derive(Debug)]
 pub struct FileKey {
     info: FileInfo,
-    cipher: Option<(Arc<DataKey>, Iv)>,
+    cipher: Option<(KeyHandle, Iv)>,
 }
 
 impl FileKey {
@@ -139,7 +144,8 @@ impl FileKey {
 
     /// The data key; `None` for a file that is recorded as plaintext.
     pub fn data_key(&self) -> Option<&DataKey> {
-        self.cipher.as_ref().map(|(key, _)| &**key)
+        let (key, _) = self.cipher.as_ref()?;
+        Some(key)
     }
 
     /// A stream over the file, at position 0; `None` for a file that is recorded as plaintext.

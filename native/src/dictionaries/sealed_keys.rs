@@ -82,6 +82,20 @@ impl SealedKeys {
         retired.take_next()
     }
 
+    /// Has the key service wrap anew if its master key has moved on to another version than the one that wrapped, and returns whether it did.
+    pub(super) fn renew_wrapped_key(&mut self) -> Result<bool, Error> {
+        let MasterKey::Service(service) = &self.master_key else {
+            return Ok(false);
+        };
+        let current = service.current_version()?;
+        let wrapped_by = read_key_envelope(&self.path)?.sealing().key_version;
+        if current.is_empty() || wrapped_by.as_deref() == Some(&*current) {
+            return Ok(false);
+        }
+        self.rotate_master_key(&self.master_key.clone())?;
+        Ok(true)
+    }
+
     /// Puts keys aside that no file uses, and forgets those that were put aside `grace` seconds ago or more. Returns the ids of both.
     pub(super) fn retire(
         &mut self,

@@ -6,6 +6,8 @@
 //! overwritten in place learns the XOR of the two plaintexts. So write a file once, or give its next content a new entry
 //! ([`DictionaryWriter::new_file`](crate::DictionaryWriter::new_file)); overwriting in place is for an engine that has weighed this.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod positional;
 mod reader;
 mod writer;
@@ -15,6 +17,8 @@ use std::io;
 use stillkey_core::CtrStream;
 use stillkey_core::error::Misuse;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::{AsyncEncryptedFile, AsyncEncryptedReader, AsyncEncryptedWriter};
 pub use positional::EncryptedFile;
 pub use reader::EncryptedReader;
 pub use writer::EncryptedWriter;

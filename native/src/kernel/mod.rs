@@ -13,7 +13,7 @@ mod x86_64;
 use std::fmt;
 use std::sync::Arc;
 
-use stillkey_core::cipher::{CipherProvider, CtrKernel, Portable};
+use stillkey_core::cipher::{CipherProvider, CtrKernel};
 use stillkey_core::{Cipher, DataKey};
 
 use crate::cpu::{Feature, Features};
@@ -24,6 +24,12 @@ use aarch64::KERNELS;
 use x86_64::KERNELS;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const KERNELS: &[Kernel] = &[];
+
+// With AES by instructions in the table, the last row is for processors without them; elsewhere `Portable` looks for some itself.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use stillkey_core::cipher::Bitsliced as Last;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+use stillkey_core::cipher::Portable as Last;
 
 /// A way to run counter mode on this architecture.
 #[derive(Clone, Copy)]
@@ -89,5 +95,5 @@ pub(crate) const PORTABLE: Kernel = Kernel {
     name: "portable",
     ciphers: &Cipher::ALL,
     needs: &[],
-    expand: |_, key| Some(Portable.ctr(key)),
+    expand: |_, key| Some(Last.ctr(key)),
 };

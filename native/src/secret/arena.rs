@@ -1,10 +1,11 @@
 //! Slots of protected memory, by size.
 //!
-//! Memory comes from the system in regions of 64 KiB and isn't given back; slots are powers of two, and freed ones are used again. So the
-//! memory locked is at most twice the largest amount of secrets that ever lived at once, and a region for each size.
+//! Memory comes from the system in regions of 64 KiB and isn't given back; slots are powers of two from 64 bytes to 16 KiB, and freed ones are
+//! used again. So for each size, the memory locked is that of the most slots that ever lived at once, rounded up to a region. What is larger
+//! than 16 KiB has a mapping of its own, and gives it back.
 
 use std::alloc::{Layout, handle_alloc_error};
-use std::io;
+use std::io::{self, Write};
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
 
@@ -13,7 +14,8 @@ use rustix::mm::{Advice, madvise};
 use rustix::mm::{MapFlags, ProtFlags, mlock, mmap_anonymous, munmap};
 use zeroize::optimization_barrier;
 
-use super::Protection;
+use super::{Protection, hidden};
+use crate::error::Error;
 use crate::observe;
 
 /// The smallest slot, and the alignment of all: a cache line.
@@ -23,30 +25,72 @@ const MAX_SLOT: usize = 16 << 10;
 const REGION: usize = 64 << 10;
 const CLASSES: usize = (MAX_SLOT / MIN_SLOT).ilog2() as usize + 1;
 
-pub(super) static ARENA: Arena = Arena(Mutex::new(State {
-    free: [const { Vec::new() }; CLASSES],
-    protection: Protection {
-        reserved: 0,
-        locked: 0,
-        refusal: None,
-    },
-}));
+pub(super) static ARENA: Arena = Arena::new(hidden::map);
 
 pub(super) struct Arena(Mutex<State>);
 
 struct State {
+    /// Where memory is asked for first.
+    hidden: fn(usize) -> Option<NonNull<u8>>,
     /// Zeroed slots that nobody uses, by class: class 0 is the smallest.
     free: [Vec<Address>; CLASSES],
+    /// Regions that no class has taken yet.
+    spare: Vec<Address>,
+    /// Whether to stop rather than to give out memory that isn't protected.
+    required: bool,
     protection: Protection,
 }
 
-/// The first byte of a slot.
-struct Address(NonNull<u8>);
+/// The first byte of a slot, and what its memory is.
+#[derive(Clone, Copy)]
+struct Address(NonNull<u8>, Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Unlocked,
+    Locked,
+    Hidden,
+}
 
 // SAFETY: the memory belongs to no thread.
 unsafe impl Send for Address {}
 
 impl Arena {
+    const fn new(hidden: fn(usize) -> Option<NonNull<u8>>) -> Self {
+        Self(Mutex::new(State {
+            hidden,
+            free: [const { Vec::new() }; CLASSES],
+            spare: Vec::new(),
+            required: false,
+            protection: Protection {
+                reserved: 0,
+                locked: 0,
+                hidden: 0,
+                refusal: None,
+            },
+        }))
+    }
+
+    /// Sets `reserve` bytes aside, and stops the process from now on if anything is refused.
+    pub(super) fn require(&self, reserve: usize) -> Result<Protection, Error> {
+        self.change(|state| {
+            while state.spare.len() < reserve.div_ceil(REGION) && state.protection.refusal.is_none()
+            {
+                let region = state.map(REGION);
+                state.spare.push(region);
+            }
+        });
+        let mut state = self.state();
+        let protection = state.protection.clone();
+        match protection.refusal {
+            Some(refusal) => Err(Error::Unprotected { refusal }),
+            None => {
+                state.required = true;
+                Ok(protection)
+            }
+        }
+    }
+
     pub(super) fn protection(&self) -> Protection {
         self.state().protection.clone()
     }
@@ -60,11 +104,15 @@ impl Arena {
         );
         let changed = change(&mut state);
         let after = (state.protection.reserved != reserved).then(|| state.protection.clone());
+        let required = state.required;
         drop(state);
         if let Some(after) = after {
             observe::secret_memory(&after);
             if let Some(refusal) = after.refusal.filter(|_| !was_refused) {
                 observe::secret_memory_refused(&refusal);
+                if required {
+                    stop(refusal);
+                }
             }
         }
         changed
@@ -76,6 +124,14 @@ impl Arena {
     }
 }
 
+/// Ends the process, as memory that is exhausted does: whoever asked for a slot can't be told no, and a panic could be caught.
+fn stop(refusal: String) -> ! {
+    let error = Error::Unprotected { refusal };
+    // Where nobody listens, there is nobody to tell.
+    let _ = writeln!(io::stderr(), "stillkey: {error}");
+    std::process::abort()
+}
+
 impl State {
     fn take(&mut self, size: usize) -> Address {
         let Some(free) = self.free.get_mut(class(size)) else {
@@ -84,10 +140,10 @@ impl State {
         if let Some(address) = free.pop() {
             return address;
         }
-        let region = self.map(REGION);
+        let region = self.spare.pop().unwrap_or_else(|| self.map(REGION));
         let slots = (0..REGION / size).map(|slot| {
             // SAFETY: the slot lies within the region.
-            Address(unsafe { region.0.add(slot * size) })
+            Address(unsafe { region.0.add(slot * size) }, region.1)
         });
         let free = self.free.get_mut(class(size));
         free.and_then(|free| {
@@ -105,7 +161,8 @@ impl State {
                 let unmapped = unsafe { munmap(address.0.as_ptr().cast(), size) };
                 if unmapped.is_ok() {
                     self.protection.reserved -= size;
-                    self.protection.locked = self.protection.locked.saturating_sub(size);
+                    self.protection.locked -= if address.1 == Kind::Unlocked { 0 } else { size };
+                    self.protection.hidden -= if address.1 == Kind::Hidden { size } else { 0 };
                 }
             }
         }
@@ -113,20 +170,8 @@ impl State {
 
     /// A mapping of its own; all bytes zero.
     fn map(&mut self, size: usize) -> Address {
-        let flags = MapFlags::PRIVATE;
-        // SAFETY: no address is asked for, so nothing that exists is mapped over.
-        let mapped = unsafe {
-            mmap_anonymous(
-                ptr::null_mut(),
-                size,
-                ProtFlags::READ | ProtFlags::WRITE,
-                flags,
-            )
-        };
-        let address = mapped
-            .ok()
-            .and_then(|start| NonNull::new(start.cast::<u8>()));
-        let Some(address) = address else {
+        let hidden = (self.hidden)(size);
+        let Some(address) = hidden.or_else(|| map_anonymously(size)) else {
             // What every other allocation does when memory is exhausted.
             handle_alloc_error(
                 Layout::from_size_align(size, MIN_SLOT).unwrap_or(Layout::new::<u8>()),
@@ -149,13 +194,20 @@ impl State {
             "keep it out of core dumps and from forked processes",
             Err(rustix::io::Errno::NOSYS),
         );
-        // SAFETY: the range was mapped above.
-        let locked = unsafe { mlock(start, size) };
-        if locked.is_ok() {
+        let kind = if hidden.is_some() {
+            // Locked from the start.
+            self.protection.hidden += size;
+            Kind::Hidden
+        } else {
+            // SAFETY: the range was mapped above.
+            let locked = unsafe { mlock(start, size) };
+            self.note("lock it in memory", locked);
+            locked.map_or(Kind::Unlocked, |()| Kind::Locked)
+        };
+        if kind != Kind::Unlocked {
             self.protection.locked += size;
         }
-        self.note("lock it in memory", locked);
-        Address(address)
+        Address(address, kind)
     }
 
     fn note(&mut self, action: &str, result: rustix::io::Result<()>) {
@@ -166,6 +218,13 @@ impl State {
             self.protection.refusal = Some(format!("the system doesn't {action}: {error}"));
         }
     }
+}
+
+fn map_anonymously(size: usize) -> Option<NonNull<u8>> {
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: no address is asked for, so nothing that exists is mapped over.
+    let mapped = unsafe { mmap_anonymous(ptr::null_mut(), size, access, MapFlags::PRIVATE) };
+    NonNull::new(mapped.ok()?.cast())
 }
 
 /// The slot size for `len` bytes.
@@ -189,7 +248,7 @@ fn class(size: usize) -> usize {
 /// Protected memory for one secret, zeroed when it is given back.
 pub(super) struct Slot {
     arena: &'static Arena,
-    address: NonNull<u8>,
+    address: Address,
     len: usize,
 }
 
@@ -201,7 +260,7 @@ unsafe impl Sync for Slot {}
 impl Slot {
     /// Memory for `len` bytes, all zero.
     pub(super) fn new(arena: &'static Arena, len: usize) -> Self {
-        let Address(address) = arena.change(|state| state.take(slot_size(len)));
+        let address = arena.change(|state| state.take(slot_size(len)));
         Self {
             arena,
             address,
@@ -213,14 +272,14 @@ impl Slot {
 impl AsRef<[u8]> for Slot {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: the slot has at least `len` bytes, initialised by the system or by an earlier owner's zeroing, and is this value's own.
-        unsafe { std::slice::from_raw_parts(self.address.as_ptr(), self.len) }
+        unsafe { std::slice::from_raw_parts(self.address.0.as_ptr(), self.len) }
     }
 }
 
 impl AsMut<[u8]> for Slot {
     fn as_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and this value is borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.address.as_ptr(), self.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.address.0.as_ptr(), self.len) }
     }
 }
 
@@ -229,8 +288,7 @@ impl Drop for Slot {
         let bytes = self.as_mut();
         bytes.fill(0);
         optimization_barrier(bytes);
-        let address = Address(self.address);
-        let size = slot_size(self.len);
+        let (address, size) = (self.address, slot_size(self.len));
         self.arena.change(|state| state.give_back(address, size));
     }
 }
@@ -239,47 +297,92 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
+    /// As on a system without `memfd_secret`.
+    static PLAIN: Arena = Arena::new(|_| None);
+
     #[test]
     fn a_slot_is_zero_aligned_and_as_long_as_asked_for() {
-        for len in [
-            0,
-            1,
-            63,
-            64,
-            65,
-            1000,
-            4096,
-            MAX_SLOT,
-            MAX_SLOT + 1,
-            100_000,
-        ] {
-            let mut slot = Slot::new(&ARENA, len);
-            assert_eq!(slot.as_ref(), vec![0; len]);
-            assert_eq!(slot.address.as_ptr().align_offset(MIN_SLOT), 0);
-            slot.as_mut().fill(0xa5);
-        }
-        // Those that were used above are zero again.
-        for len in [1, 64, 1000, MAX_SLOT] {
-            let slots: Vec<_> = (0..100).map(|_| Slot::new(&ARENA, len)).collect();
-            assert!(slots.iter().all(|slot| slot.as_ref() == vec![0; len]));
+        for arena in [&ARENA, &PLAIN] {
+            for len in [
+                0,
+                1,
+                63,
+                64,
+                65,
+                1000,
+                4096,
+                MAX_SLOT,
+                MAX_SLOT + 1,
+                100_000,
+            ] {
+                let mut slot = Slot::new(arena, len);
+                assert_eq!(slot.as_ref(), vec![0; len]);
+                assert_eq!(slot.address.0.as_ptr().align_offset(MIN_SLOT), 0);
+                slot.as_mut().fill(0xa5);
+            }
+            // Those that were used above are zero again.
+            for len in [1, 64, 1000, MAX_SLOT] {
+                let slots: Vec<_> = (0..100).map(|_| Slot::new(arena, len)).collect();
+                assert!(slots.iter().all(|slot| slot.as_ref() == vec![0; len]));
+            }
         }
     }
 
     #[test]
     fn slots_do_not_overlap() {
-        let mut slots: Vec<_> = (0..2000).map(|i| Slot::new(&ARENA, 1 + i % 300)).collect();
-        for (i, slot) in slots.iter_mut().enumerate() {
-            slot.as_mut().fill((i % 251) as u8);
-        }
-        for (i, slot) in slots.iter().enumerate() {
-            assert!(slot.as_ref().iter().all(|byte| *byte == (i % 251) as u8));
+        for arena in [&ARENA, &PLAIN] {
+            let mut slots: Vec<_> = (0..2000).map(|i| Slot::new(arena, 1 + i % 300)).collect();
+            for (i, slot) in slots.iter_mut().enumerate() {
+                slot.as_mut().fill((i % 251) as u8);
+            }
+            for (i, slot) in slots.iter().enumerate() {
+                assert!(slot.as_ref().iter().all(|byte| *byte == (i % 251) as u8));
+            }
         }
     }
 
-    /// What the system knows of the mapping that `address` lies in: `VmFlags` of `/proc/self/smaps`.
+    #[test]
+    fn as_much_is_locked_as_is_documented_and_large_slots_are_given_back() {
+        static ALONE: [Arena; 2] = [Arena::new(hidden::map), Arena::new(|_| None)];
+        for arena in &ALONE {
+            let small: Vec<_> = (0..1025).map(|_| Slot::new(arena, 32)).collect();
+            let before = arena.protection();
+            assert_eq!(before.reserved, 2 * REGION, "1025 slots of 64 bytes");
+            let large = Slot::new(arena, MAX_SLOT + 1);
+            let with_large = arena.protection();
+            assert_eq!(with_large.reserved, before.reserved + 2 * MAX_SLOT);
+            assert!(with_large.locked >= before.locked && with_large.hidden <= with_large.locked);
+            drop(large);
+            assert_eq!(arena.protection(), before);
+            drop(small);
+            let _again: Vec<_> = (0..2048).map(|_| Slot::new(arena, 64)).collect();
+            assert_eq!(arena.protection(), before);
+        }
+        assert_eq!(ALONE[1].protection().hidden, 0);
+    }
+
+    #[test]
+    fn what_was_set_aside_is_used_first() {
+        static ALONE: Arena = Arena::new(hidden::map);
+        // Where the limit is too low for this, there is nothing to see.
+        let Ok(required) = ALONE.require(2 * REGION + 1) else {
+            return;
+        };
+        assert_eq!(
+            (required.reserved, required.locked),
+            (3 * REGION, 3 * REGION)
+        );
+        let _slots = [64, 128, 256].map(|len| Slot::new(&ALONE, len));
+        assert_eq!(ALONE.protection(), required);
+        let _slot = Slot::new(&ALONE, 512);
+        assert_eq!(ALONE.protection().locked, 4 * REGION);
+    }
+
+    /// What the system knows of the mapping that `slot` lies in, of `/proc/self/smaps`: its name and `VmFlags`.
     #[cfg(target_os = "linux")]
-    fn flags_of_mapping(address: usize) -> String {
-        let mut inside = false;
+    fn mapping_of(slot: &Slot) -> (String, String) {
+        let address = slot.address.0.as_ptr() as usize;
+        let (mut name, mut inside) = (String::new(), false);
         for line in std::fs::read_to_string("/proc/self/smaps").unwrap().lines() {
             let range = line
                 .split_whitespace()
@@ -290,8 +393,9 @@ mod tests {
                 && let Ok(end) = usize::from_str_radix(end, 16)
             {
                 inside = (start..end).contains(&address);
+                line.clone_into(&mut name);
             } else if inside && let Some(flags) = line.strip_prefix("VmFlags:") {
-                return flags.to_owned();
+                return (name, flags.to_owned());
             }
         }
         panic!("no mapping has {address:x}");
@@ -300,10 +404,19 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_slot_is_in_no_core_dump_and_in_no_forked_process() {
-        for len in [1, MAX_SLOT + 1] {
-            let slot = Slot::new(&ARENA, len);
-            let flags = flags_of_mapping(slot.address.as_ptr() as usize);
-            for flag in ["dd", "dc"] {
+        for (arena, len) in [
+            (&ARENA, 1),
+            (&PLAIN, 1),
+            (&ARENA, MAX_SLOT + 1),
+            (&PLAIN, MAX_SLOT + 1),
+        ] {
+            let slot = Slot::new(arena, len);
+            let kind = slot.address.1;
+            println!("{len} bytes: {kind:?}");
+            let (name, flags) = mapping_of(&slot);
+            assert_eq!(name.contains("/secretmem"), kind == Kind::Hidden, "{name}");
+            let locked = (kind != Kind::Unlocked).then_some("lo");
+            for flag in ["dd", "dc"].into_iter().chain(locked) {
                 assert!(
                     flags.split_whitespace().any(|one| one == flag),
                     "{flag}: {flags}"

@@ -1,29 +1,19 @@
 //! The S-box of SM4 as a circuit of ANDs and XORs, which puts as many bytes through it as a word has bits, in constant time.
 //!
 //! S(x) = A·(A·x + c)⁻¹ + c in GF(2)\[x\] modulo x⁸+x⁷+x⁶+x⁵+x⁴+x²+1, where c is 0xd3 and row i of the matrix A is 0xa7 turned left by i
-//! (Liu et al., "Analysis of the SMS4 Block Cipher", ACISP 2007). The inverse is taken in the tower GF(((2²)²)²) over normal bases, as
-//! Canright does for AES ("A Very Compact S-Box for AES", CHES 2005).
-//!
-//! The bases, in the standard's field: (W, W²) with W = 0x5c; (Z, Z⁴) with Z = 0x50; (Y, Y¹⁶) with Y = 0xbe. Hence 1 = W + W² = Z + Z⁴ = Y + Y¹⁶,
-//! Z·Z⁴ = W², and Y·Y¹⁶ = ν = 0x2b. Of all such towers, this one's maps to and fro need the fewest XORs.
+//! (Liu et al., "Analysis of the SMS4 Block Cipher", ACISP 2007). The inverse is that of [`tower`](crate::cipher::tower), whose bases are, in
+//! the standard's field: (W, W²) with W = 0x5c; (Z, Z⁴) with Z = 0x50; (Y, Y¹⁶) with Y = 0xbe. Hence ν = 0x2b.
+//! Of all such towers, this one's maps to and fro need the fewest XORs.
 
-/// A bit of each byte. Each bit of the `u32` belongs to another byte.
-type Bits = u32;
-
-/// x₀W + x₁W².
-type Gf4 = [Bits; 2];
-/// x₀Z + x₁Z⁴.
-type Gf16 = [Gf4; 2];
+use crate::cipher::bitsliced::four_bytes;
+use crate::cipher::tower::{Bits, Gf16, invert};
 
 /// The S-box without its additions, from the lowest bit to the highest: S(x) = `circuit`(x + [`INPUT`]) + [`OUTPUT`].
 // Always inlined, with what it calls: the loop around it becomes vector instructions only as a whole.
 #[inline(always)]
 pub(super) fn circuit(x: [Bits; 8]) -> [Bits; 8] {
     let (high, low) = enter_tower(x);
-    // 1/(aY + bY¹⁶) = (bY + aY¹⁶) / (ν(a + b)² + ab)
-    let norm = add16(square_times_nu(add16(high, low)), multiply16(high, low));
-    let inverse = invert16(norm);
-    leave_tower(multiply16(low, inverse), multiply16(high, inverse))
+    leave_tower(invert(high, low))
 }
 
 /// The solution of A·x = c: added before the circuit, it stands for the addition of c before the inversion.
@@ -46,7 +36,7 @@ fn enter_tower([x0, x1, x2, x3, x4, x5, x6, x7]: [Bits; 8]) -> (Gf16, Gf16) {
 
 /// A times the element with these coordinates.
 #[inline(always)]
-fn leave_tower([[x0, x1], [x2, x3]]: Gf16, [[x4, x5], [x6, x7]]: Gf16) -> [Bits; 8] {
+fn leave_tower([[[x0, x1], [x2, x3]], [[x4, x5], [x6, x7]]]: [Gf16; 2]) -> [Bits; 8] {
     let x45 = x4 ^ x5;
     let x06 = x0 ^ x6;
     let x145 = x1 ^ x45;
@@ -64,67 +54,9 @@ fn leave_tower([[x0, x1], [x2, x3]]: Gf16, [[x4, x5], [x6, x7]]: Gf16) -> [Bits;
     ]
 }
 
-#[inline(always)]
-fn add4(a: Gf4, b: Gf4) -> Gf4 {
-    [a[0] ^ b[0], a[1] ^ b[1]]
-}
-
-#[inline(always)]
-fn add16(a: Gf16, b: Gf16) -> Gf16 {
-    [add4(a[0], b[0]), add4(a[1], b[1])]
-}
-
-/// Three products in place of four: Karatsuba's.
-#[inline(always)]
-fn multiply4(a: Gf4, b: Gf4) -> Gf4 {
-    let both = (a[0] ^ a[1]) & (b[0] ^ b[1]);
-    [both ^ (a[0] & b[0]), both ^ (a[1] & b[1])]
-}
-
-/// The square, which is the inverse too.
-#[inline(always)]
-fn square4([x0, x1]: Gf4) -> Gf4 {
-    [x1, x0]
-}
-
-/// W²x.
-#[inline(always)]
-fn times_w2([x0, x1]: Gf4) -> Gf4 {
-    [x0 ^ x1, x0]
-}
-
-#[inline(always)]
-fn multiply16(a: Gf16, b: Gf16) -> Gf16 {
-    let both = times_w2(multiply4(add4(a[0], a[1]), add4(b[0], b[1])));
-    [
-        add4(both, multiply4(a[0], b[0])),
-        add4(both, multiply4(a[1], b[1])),
-    ]
-}
-
-/// 1/(aZ + bZ⁴) = (bZ + aZ⁴) / (W²(a + b)² + ab)
-#[inline(always)]
-fn invert16([a, b]: Gf16) -> Gf16 {
-    let norm = add4(times_w2(square4(add4(a, b))), multiply4(a, b));
-    let inverse = square4(norm);
-    [multiply4(b, inverse), multiply4(a, inverse)]
-}
-
-/// νx², which is linear.
-#[inline(always)]
-fn square_times_nu([[x0, x1], [x2, x3]]: Gf16) -> Gf16 {
-    [[x3, x2], [x0 ^ x1 ^ x3, x1 ^ x2]]
-}
-
 /// Puts each of four bytes through the S-box.
 pub(super) fn sub_word(word: u32) -> u32 {
-    const EACH: u32 = 0x0101_0101;
-    let word = word ^ (EACH * INPUT as u32);
-    let bits = core::array::from_fn(|bit| (word >> bit) & EACH);
-    circuit(bits)
-        .into_iter()
-        .zip(0..)
-        .fold(EACH * OUTPUT as u32, |sum, (bits, bit)| sum ^ (bits << bit))
+    four_bytes(word ^ u32::from_ne_bytes([INPUT; 4]), circuit) ^ u32::from_ne_bytes([OUTPUT; 4])
 }
 
 #[cfg(test)]

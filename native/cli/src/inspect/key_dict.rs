@@ -85,6 +85,9 @@ fn describe_sealing(path: &Path, envelope: &Envelope) -> (Value, String) {
     if let Some(vendor) = sealing.vendor {
         json["kms_vendor"] = vendor.into();
         json["wrapped_key_len"] = sealing.wrapped_key_len.into();
+        if let Some(version) = sealing.key_version {
+            json["kms_key_version"] = version.into();
+        }
     }
     (json!({ "sealing": json }), human)
 }

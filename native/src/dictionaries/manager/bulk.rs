@@ -2,7 +2,7 @@
 
 use stillkey_core::FileInfo;
 
-use super::commit::{Change, Request};
+use super::commit::{Change, Durability};
 use super::{DataKeyManager, FileKey, held};
 use crate::error::Error;
 
@@ -42,9 +42,7 @@ impl Bulk<'_> {
     /// # Errors
     /// Those of [`DataKeyManager::new_entry`].
     pub fn new_entry(&self, name: &str) -> Result<FileKey, Error> {
-        let _issuing = self.manager.issuing();
-        let info = self.manager.layout.new_info(&self.manager.keys())?;
-        self.insert(name, info)
+        self.manager.insert_new(name, Durability::Later)
     }
 
     /// As [`DataKeyManager::set_entry`].
@@ -52,8 +50,7 @@ impl Bulk<'_> {
     /// # Errors
     /// Those of [`DataKeyManager::set_entry`].
     pub fn set_entry(&self, name: &str, info: FileInfo) -> Result<FileKey, Error> {
-        let _issuing = self.manager.issuing();
-        self.insert(name, info)
+        self.manager.insert(name, info, Durability::Later)
     }
 
     /// As [`DataKeyManager::remove_entry`].
@@ -61,7 +58,7 @@ impl Bulk<'_> {
     /// # Errors
     /// Those of [`DataKeyManager::remove_entry`].
     pub fn remove_entry(&self, name: &str) -> Result<Option<FileInfo>, Error> {
-        self.submit(name, Change::Remove)
+        self.manager.submit(name, Change::Remove, Durability::Later)
     }
 
     /// Returns when all changes that have been made are durable.
@@ -70,20 +67,6 @@ impl Bulk<'_> {
     /// [`Error::Io`]: nothing is known of the changes since the last sync, but they are tried again with the next one.
     pub fn sync_all(&self) -> Result<(), Error> {
         let mut log_file = held(&self.manager.log_file);
-        log_file.sync_all(&self.manager.log())
-    }
-
-    fn insert(&self, name: &str, info: FileInfo) -> Result<FileKey, Error> {
-        let key = self.manager.file_key(&info)?;
-        self.submit(name, Change::Insert(info))?;
-        Ok(key)
-    }
-
-    fn submit(&self, name: &str, change: Change) -> Result<Option<FileInfo>, Error> {
-        self.manager.submit_request(Request {
-            name: name.into(),
-            change,
-            may_wait: true,
-        })
+        log_file.sync_all(&self.manager.view().files)
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use stillkey_core::error::NotFound;
-use stillkey_core::{Batch, FileInfo, FileLog, Record};
+use stillkey_core::{Batch, FileInfo, Record};
 
-use super::super::Layout;
 use super::super::log_file::LogFile;
+use super::super::{FileKey, Layout};
 use super::{DataKeyManager, held};
 use crate::error::Error;
 use crate::observe;
@@ -16,8 +16,16 @@ use crate::observe;
 pub(super) struct Request {
     pub(super) name: Box<str>,
     pub(super) change: Change,
-    /// Whether it counts before it is durable.
-    pub(super) may_wait: bool,
+    pub(super) durability: Durability,
+}
+
+/// When a change is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// When it counts.
+    Now,
+    /// At the next sync.
+    Later,
 }
 
 #[derive(Debug)]
@@ -34,16 +42,35 @@ pub(super) enum Change {
 pub(super) type Outcome = Result<Option<FileInfo>, Error>;
 
 impl DataKeyManager {
-    /// Makes a change, together with those that other threads ask for meanwhile.
-    pub(super) fn submit(&self, name: &str, change: Change) -> Outcome {
-        self.submit_request(Request {
-            name: name.into(),
-            change,
-            may_wait: false,
-        })
+    /// Gives a file a new random IV under the current data key.
+    pub(super) fn insert_new(&self, name: &str, durability: Durability) -> Result<FileKey, Error> {
+        let _issuing = self.issuing();
+        let info = self.layout.new_info(&self.keys())?;
+        let key = self.file_key(info.clone())?;
+        self.submit(name, Change::Insert(info), durability)?;
+        Ok(key)
     }
 
-    pub(super) fn submit_request(&self, request: Request) -> Outcome {
+    /// Sets an entry, if its data key is there.
+    pub(super) fn insert(
+        &self,
+        name: &str,
+        info: FileInfo,
+        durability: Durability,
+    ) -> Result<FileKey, Error> {
+        let _issuing = self.issuing();
+        let key = self.file_key(info.clone())?;
+        self.submit(name, Change::Insert(info), durability)?;
+        Ok(key)
+    }
+
+    /// Makes a change, together with those that other threads ask for meanwhile.
+    pub(super) fn submit(&self, name: &str, change: Change, durability: Durability) -> Outcome {
+        let request = Request {
+            name: name.into(),
+            change,
+            durability,
+        };
         let outcome = self
             .group
             .submit(request, |requests| self.commit(&requests));
@@ -66,15 +93,10 @@ impl DataKeyManager {
         {
             outcomes.append(&mut self.write_first(rest, &mut log_file));
         }
-        let compaction = self.log().compaction();
-        if let Some(bytes) = compaction {
-            // The changes are durable with or without it. A failed compaction is due again after the next change.
-            match log_file.replace(&bytes) {
-                Ok(()) => self.change_log(FileLog::compacted),
-                Err(error) => observe::compaction_failed(&error),
-            }
+        if log_file.compact_if_due(&self.view().files) {
+            self.change_view(&mut log_file, |view| view.files.compacted());
         }
-        log_file.report(&self.log());
+        log_file.report(&self.view().files);
         outcomes
     }
 
@@ -82,7 +104,7 @@ impl DataKeyManager {
     fn write_first(&self, requests: &[Request], log_file: &mut LogFile) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         let written = {
-            let log = self.log();
+            let log = &self.view().files;
             let mut batch = log.batch();
             for request in requests {
                 outcomes.push(add(&mut batch, request, &self.layout));
@@ -90,25 +112,30 @@ impl DataKeyManager {
                     break;
                 }
             }
-            if batch.is_empty() {
-                return outcomes;
-            }
+            let mut done = requests.iter().take(outcomes.len());
+            let may_wait = done.all(|request| request.durability == Durability::Later);
             let len = batch.len();
-            let (write, changes) = batch.finish();
-            let written = requests.get(..outcomes.len()).unwrap_or_default();
-            let may_wait = written.iter().all(|request| request.may_wait);
-            log_file
-                .write(&write, may_wait, &log)
-                .map(|()| (len, changes))
-                .inspect_err(|error| observe::commit_failed(len, error))
+            if len > 0 {
+                let (write, changes) = batch.finish();
+                let written = log_file.write(&write, may_wait, log);
+                written.map(|()| Some(changes))
+            } else if may_wait {
+                Ok(None)
+            } else {
+                // That there is nothing to do may rest on changes that aren't durable yet.
+                log_file.sync_all(log).map(|()| None)
+            }
+            .inspect_err(|error| observe::commit_failed(len, error))
+            .map(|changes| changes.map(|changes| (len, changes)))
         };
         match written {
-            Ok((len, changes)) => {
+            Ok(Some((len, changes))) => {
                 self.changes.fetch_add(len as u64, Ordering::Relaxed);
                 self.writes.fetch_add(1, Ordering::Relaxed);
-                self.change_log(|log| log.commit(changes));
+                self.change_view(log_file, |view| view.files.commit(changes));
                 observe::committed(len);
             }
+            Ok(None) => {}
             Err(error) => {
                 for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
                     *outcome = Err(error.repeated());

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use stillkey_core::FileInfo;
 use stillkey_core::error::NotFound;
 
-use super::commit::{Change, Request};
+use super::commit::{Change, Durability, Request};
 use super::names::Located;
 use super::{DataKeyManager, held};
 use crate::error::Error;
@@ -28,7 +28,8 @@ pub enum Untracked {
     Plaintext,
 }
 
-/// A file that a [`DataKeyManager`] has opened: an [`EncryptedFile`] that no re-encryption takes away from its writer.
+/// A file that a [`DataKeyManager`] has opened: an [`EncryptedFile`] that no re-encryption takes away from its writer. With the feature
+/// `tokio`, `AsyncEncryptedFile::new` makes it one for tasks.
 #[derive(Debug)]
 pub struct ManagedFile {
     file: EncryptedFile,
@@ -127,7 +128,7 @@ impl DataKeyManager {
         writing: Option<Writing>,
     ) -> Result<ManagedFile, Error> {
         let stream = match info {
-            Some(info) => self.file_key(&info)?.stream(&Native::detect()),
+            Some(info) => self.file_key(info)?.stream(&Native::detect()),
             None => self.expect_untracked_allowed(file).map(|()| None)?,
         };
         Ok(ManagedFile {
@@ -318,12 +319,13 @@ impl DataKeyManager {
 
     /// The entries of files below a directory, under names of either kind.
     fn entries_below(&self, directory: &Located) -> Vec<(String, FileInfo)> {
-        let log = self.log();
-        let entries = log.dictionary().unsorted();
-        let below = entries.filter(|(name, _)| self.rest_below(directory, name).is_some());
-        below
-            .map(|(name, info)| (name.to_owned(), info.clone()))
-            .collect()
+        self.survey(|files| {
+            let entries = files.unsorted();
+            let below = entries.filter(|(name, _)| self.rest_below(directory, name).is_some());
+            below
+                .map(|(name, info)| (name.to_owned(), info.clone()))
+                .collect()
+        })
     }
 
     /// The name of an entry from a directory on, if it is below it.
@@ -344,7 +346,7 @@ impl DataKeyManager {
             .map(|(name, change)| Request {
                 name: name.into(),
                 change,
-                may_wait: false,
+                durability: Durability::Now,
             })
             .collect();
         self.commit(&requests)
@@ -354,10 +356,10 @@ impl DataKeyManager {
 
     /// A file's entry, with the name that it has.
     pub(super) fn find(&self, file: &Located) -> Option<(String, FileInfo)> {
-        let log = self.log();
+        let view = self.view();
         let names = [Some(&file.name), file.other.as_ref()];
         names.into_iter().flatten().find_map(|name| {
-            let info = log.dictionary().find(name)?;
+            let info = view.files.dictionary().find(name)?;
             Some((name.clone(), info.clone()))
         })
     }

@@ -1,6 +1,7 @@
 //! Data keys and the master key, changed while files go on being created.
 
 use std::collections::HashSet;
+use std::mem;
 use std::sync::PoisonError;
 
 use stillkey_core::{DataKey, MasterKey, Method, RotationPolicy, RotationReason};
@@ -78,10 +79,23 @@ impl DataKeyManager {
         Ok(())
     }
 
+    /// Has the key service wrap the key of `key.dict` anew if its master key has moved on to another version since, and returns whether it
+    /// did: a version can then be disabled that nothing needs any more. Without a key service, or one that reports versions, there is nothing
+    /// to do.
+    ///
+    /// # Errors
+    /// [`Error::Core`] when the service can't be asked; those of [`DataKeyManager::rotate_master_key`]. What was wrapped stays good.
+    pub fn renew_wrapped_key(&self) -> Result<bool, Error> {
+        held(&self.sealed_keys).renew_wrapped_key()
+    }
+
     /// Only what is durable: a key that new files use must outlive them.
     fn publish(&self, sealed_keys: &SealedKeys) {
         let keys = KeyRing::new(sealed_keys);
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let mut turn = held(&self.log_file);
+        let before = self.change_view(&mut turn, |view| mem::replace(&mut view.keys, keys));
+        // Not while look-ups wait.
+        drop(before);
     }
 
     /// Puts data keys aside that no file uses, in the side file `retired.dict` under the same master key, and forgets those that have been
@@ -99,11 +113,8 @@ impl DataKeyManager {
         let _alone = self.issuing.write().unwrap_or_else(PoisonError::into_inner);
         // What only seems removed, and would come back after a crash, still needs its key.
         self.bulk().sync_all()?;
-        let used: HashSet<u64> = {
-            let log = self.log();
-            let infos = log.dictionary().unsorted().map(|(_, info)| info.key_id);
-            infos.collect()
-        };
+        let used: HashSet<u64> =
+            self.survey(|files| files.unsorted().map(|(_, info)| info.key_id).collect());
         let keys = sealed_keys.keys();
         let unused = keys.iter().filter(|(id, entry)| {
             let is_young = now.saturating_sub(entry.creation_time) < grace;

@@ -18,7 +18,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use stillkey_core::{FileInfo, FileLog, KeyDictionary, MasterKey};
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard};
+use stillkey_core::{FileDictionary, FileInfo, FileLog, KeyDictionary, MasterKey};
 
 use super::group::Group;
 use super::lock::Lock;
@@ -29,7 +30,7 @@ use super::{FileKey, Layout};
 use crate::error::Error;
 use crate::observe;
 
-use commit::{Change, Outcome, Request};
+use commit::{Change, Durability, Outcome, Request};
 use files::{NameLocks, Writers};
 use key_ring::KeyRing;
 use replacement::Replacing;
@@ -84,10 +85,7 @@ pub struct DataKeyManager {
     untracked: Untracked,
     /// Held while `key.dict` is written.
     sealed_keys: Mutex<SealedKeys>,
-    /// What `sealed_keys` holds, for those who must not wait for it.
-    keys: RwLock<KeyRing>,
-    /// What is durable. Written only by whoever holds `log_file`, and never while the disk is busy.
-    log: RwLock<FileLog>,
+    view: ShardedLock<View>,
     /// Held while `file.dict` is written.
     log_file: Mutex<LogFile>,
     group: Group<Request, Outcome>,
@@ -99,6 +97,17 @@ pub struct DataKeyManager {
     replacing: Replacing,
     writers: Arc<Writers>,
     _lock: Lock,
+}
+
+/// What look-ups see. In one lock, since each more would cost a look-up as much as finding the entry.
+///
+/// It is changed only by whoever holds `log_file`: so nobody waits to change it, and keeps look-ups waiting behind him, while the holder of
+/// `log_file` reads it and the disk is busy.
+#[derive(Debug)]
+struct View {
+    files: FileLog,
+    /// What is in `sealed_keys`.
+    keys: KeyRing,
 }
 
 /// How often `file.dict` was written.
@@ -131,9 +140,11 @@ impl DataKeyManager {
             layout,
             names: Names::default(),
             untracked: Untracked::default(),
-            keys: RwLock::new(KeyRing::new(&sealed_keys)),
+            view: ShardedLock::new(View {
+                files: log,
+                keys: KeyRing::new(&sealed_keys),
+            }),
             sealed_keys: Mutex::new(sealed_keys),
-            log: RwLock::new(log),
             log_file: Mutex::new(log_file),
             group: Group::new(),
             issuing: RwLock::default(),
@@ -170,25 +181,36 @@ impl DataKeyManager {
 
     /// The data keys, as they are now.
     pub fn keys(&self) -> Arc<KeyDictionary> {
-        Arc::clone(&self.key_ring().dictionary)
+        Arc::clone(&self.view().keys.dictionary)
     }
 
     fn issuing(&self) -> RwLockReadGuard<'_, ()> {
         self.issuing.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn key_ring(&self) -> RwLockReadGuard<'_, KeyRing> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    fn view(&self) -> ShardedLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file_key(&self, info: &FileInfo) -> Result<FileKey, Error> {
-        let key = self.key_ring().data_key(info);
+    /// Changes what look-ups see, in the turn of whoever has `log_file`.
+    fn change_view<T>(&self, _turn: &mut LogFile, change: impl FnOnce(&mut View) -> T) -> T {
+        change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at all entries. Changes wait meanwhile, look-ups don't.
+    fn survey<T>(&self, look: impl FnOnce(&FileDictionary) -> T) -> T {
+        let _turn = held(&self.log_file);
+        look(self.view().files.dictionary())
+    }
+
+    fn file_key(&self, info: FileInfo) -> Result<FileKey, Error> {
+        let key = self.view().keys.data_key(&info);
         self.layout.file_key_with(info, key)
     }
 
     /// How many files have an entry.
     pub fn len(&self) -> usize {
-        self.log().dictionary().len()
+        self.view().files.dictionary().len()
     }
 
     /// Whether no file has an entry.
@@ -209,10 +231,11 @@ impl DataKeyManager {
     /// # Errors
     /// [`Error::Data`]: no entry (such a file is *not* taken for plaintext), no data key of that id, an unusable entry.
     pub fn entry(&self, name: &str) -> Result<FileKey, Error> {
-        let info = self.log().dictionary().get(name).cloned();
+        let view = self.view();
+        let info = view.files.dictionary().get(name);
         let info = info.map_err(Error::data(&self.layout.file_dict))?;
-        // Keys after the entry: they only become more.
-        self.file_key(&info)
+        let key = view.keys.data_key(info);
+        self.layout.file_key_with(info.clone(), key)
     }
 
     /// Gives a file that is about to be written a new random IV under the current data key; an entry of the same name is replaced. The key
@@ -221,11 +244,7 @@ impl DataKeyManager {
     /// # Errors
     /// Those of [`DictionaryWriter::new_file`].
     pub fn new_entry(&self, name: &str) -> Result<FileKey, Error> {
-        let _issuing = self.issuing();
-        let info = self.layout.new_info(&self.keys())?;
-        let key = self.file_key(&info)?;
-        self.submit(name, Change::Insert(info))?;
-        Ok(key)
+        self.insert_new(name, Durability::Now)
     }
 
     /// Sets the entry of a file that was encrypted elsewhere, and returns how to read it. An entry of the same name is replaced.
@@ -233,10 +252,7 @@ impl DataKeyManager {
     /// # Errors
     /// Those of [`DictionaryWriter::insert`].
     pub fn set_entry(&self, name: &str, info: FileInfo) -> Result<FileKey, Error> {
-        let _issuing = self.issuing();
-        let key = self.file_key(&info)?;
-        self.submit(name, Change::Insert(info))?;
-        Ok(key)
+        self.insert(name, info, Durability::Now)
     }
 
     /// Removes an entry and returns it; `None`, and nothing written, when there is none. Remove the file first.
@@ -244,7 +260,7 @@ impl DataKeyManager {
     /// # Errors
     /// Those of [`DictionaryWriter::remove`].
     pub fn remove_entry(&self, name: &str) -> Result<Option<FileInfo>, Error> {
-        self.submit(name, Change::Remove)
+        self.submit(name, Change::Remove, Durability::Now)
     }
 
     /// Gives `destination` the entry of `source`: before a file is renamed, or linked. Both then share key *and IV*, so neither may be
@@ -254,7 +270,8 @@ impl DataKeyManager {
     /// Those of [`DictionaryWriter::link`].
     pub fn link_entry(&self, source: &str, destination: &str) -> Result<(), Error> {
         let source = source.into();
-        self.submit(destination, Change::Link { source }).map(drop)
+        self.submit(destination, Change::Link { source }, Durability::Now)
+            .map(drop)
     }
 
     /// Rewrites `file.dict` without the log records that have been superseded. Files are looked up meanwhile, but not changed.
@@ -264,22 +281,11 @@ impl DataKeyManager {
     pub fn compact(&self) -> Result<(), Error> {
         let _span = observe::span!(INFO, "compact", directory => self.directory().display());
         let mut log_file = held(&self.log_file);
-        let bytes = {
-            let log = self.log();
-            log.dictionary().to_bytes(log.version())
-        };
+        let bytes = self.view().files.to_bytes();
         log_file.replace(&bytes)?;
-        self.change_log(FileLog::compacted);
-        log_file.report(&self.log());
+        self.change_view(&mut log_file, |view| view.files.compacted());
+        log_file.report(&self.view().files);
         Ok(())
-    }
-
-    fn log(&self) -> RwLockReadGuard<'_, FileLog> {
-        self.log.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change_log(&self, change: impl FnOnce(&mut FileLog)) {
-        change(&mut self.log.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -27,11 +27,10 @@ impl DataKeyManager {
     /// # Errors
     /// [`Error::NotAFile`] when there is something below the directory that is neither a file nor a directory; [`Error::Io`].
     pub fn mismatches(&self) -> Result<Mismatches, Error> {
-        let mut names: Vec<String> = {
-            let log = self.log();
-            let names = log.dictionary().unsorted();
-            names.map(|(name, _)| name.to_owned()).collect()
-        };
+        let mut names: Vec<String> = self.survey(|files| {
+            let names = files.unsorted().map(|(name, _)| name.to_owned());
+            names.collect()
+        });
         let directory = self.directory();
         let mut with_entry = HashSet::with_capacity(names.len());
         let mut failed = None;

@@ -13,13 +13,14 @@ impl DataKeyManager {
     /// Finishes or undoes what the second names tell of: a replacement whose new file stands is done, any other never happened.
     pub(super) fn recover(&self) -> Result<(), Error> {
         let unfinished: BTreeSet<String> = {
-            let log = self.log();
-            let names = log.dictionary().unsorted().map(|(name, _)| name);
             let before = |name: &str| {
                 let name = name.strip_suffix(NEW).or_else(|| name.strip_suffix(OLD))?;
                 Some(name.to_owned())
             };
-            names.filter_map(before).collect()
+            self.survey(|files| {
+                let names = files.unsorted().map(|(name, _)| name);
+                names.filter_map(before).collect()
+            })
         };
         for name in unfinished {
             // What a name from the dictionary says must not reach files elsewhere.

@@ -135,13 +135,17 @@ impl DataKeyManager {
     fn outdated(&self, selection: &RekeySelection) -> Result<Vec<String>, Error> {
         let keys = self.keys();
         let (current_id, current) = self.layout.current(&keys)?;
-        let log = self.log();
-        let entries = log.dictionary().unsorted().filter(|(name, info)| {
+        let is_chosen = |name: &str, info: &FileInfo| {
             let is_outdated = info.key_id != current_id || info.method != current.method;
             let key = keys.get(info.key_id).ok();
             is_outdated && !is_unfinished(name) && selection.includes(info, key, current)
+        };
+        let mut names: Vec<_> = self.survey(|files| {
+            let chosen = files
+                .unsorted()
+                .filter(|(name, info)| is_chosen(name, info));
+            chosen.map(|(name, _)| name.to_owned()).collect()
         });
-        let mut names: Vec<_> = entries.map(|(name, _)| name.to_owned()).collect();
         names.sort_unstable();
         Ok(names)
     }

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use stillkey_core::FileInfo;
 use zeroize::Zeroizing;
 
-use super::commit::Change;
+use super::commit::{Change, Durability};
 use super::names::Located;
 use super::{DataKeyManager, FileKey, held};
 use crate::error::Error;
@@ -137,7 +137,7 @@ impl DataKeyManager {
         if watch.saw_writer() {
             return Ok(None);
         }
-        let key = self.file_key(&info)?;
+        let key = self.file_key(info.clone())?;
         // No farther than it reached: a file that grows must not keep this at work.
         let mut reader =
             EncryptedReader::new(&opened, key.stream(&Native::detect())).take(before.len);
@@ -244,7 +244,7 @@ impl DataKeyManager {
         self.set_entry(&name, key.info().clone())?;
         fsops::rename(&new.path, &file.path)?;
 
-        self.submit(&new.name, Change::Remove)?;
+        self.submit(&new.name, Change::Remove, Durability::Now)?;
         self.forget(&old)
     }
 

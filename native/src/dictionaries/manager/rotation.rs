@@ -14,7 +14,8 @@ use crate::error::Error;
 const LONGEST_INTERVAL: Duration = Duration::from_secs(600);
 
 /// A thread that replaces the data key of a [`DataKeyManager`] whenever one is due by a policy: every ten minutes, or every period if that is
-/// shorter, it looks whether one is. Nothing else that the manager does puts that off. What fails is tried again the next time. Dropping this
+/// shorter, it looks whether one is, and whether a key service's master key has moved on
+/// ([`renew_wrapped_key`](DataKeyManager::renew_wrapped_key)). Nothing else that the manager does puts that off. What fails is tried again the next time. Dropping this
 /// ends the thread.
 ///
 /// ```
@@ -72,6 +73,9 @@ impl BackgroundRotation {
             let mut asked = 0;
             loop {
                 report(manager.rotate_if_due(&policy, clock()));
+                if let Err(error) = manager.renew_wrapped_key() {
+                    report(Err(error));
+                }
                 match heard.wait(asked, interval) {
                     Some(now_asked) => asked = now_asked,
                     None => return,

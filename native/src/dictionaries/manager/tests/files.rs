@@ -353,6 +353,37 @@ fn a_file_that_is_being_written_is_not_rekeyed() {
 }
 
 #[test]
+#[cfg(feature = "tokio")]
+fn a_write_that_outlives_its_writer_still_keeps_the_file_from_being_rekeyed() {
+    use crate::AsyncEncryptedFile;
+    use tokio::io::AsyncWriteExt;
+    use tokio::task::spawn_blocking;
+
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    write(&manager, "a", &[1; 1000]);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.max_blocking_threads(1).build().unwrap();
+    // The thread for blocking work is held up, so that the write stays begun.
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async {
+        let _holding = spawn_blocking(move || held.recv());
+        let writer = manager.open_file_writable("a").unwrap();
+        let mut writer = AsyncEncryptedFile::new(writer);
+        writer.write_all(&[2; 1500]).await.unwrap();
+        drop(writer);
+        assert_eq!(manager.rekey_file("a", |_| true).unwrap(), None);
+        drop(hold);
+        spawn_blocking(|| ()).await.unwrap();
+    });
+    assert_eq!(manager.rekey_file("a", |_| true).unwrap(), Some(1500));
+    let mut content = [0; 1500];
+    let file = manager.open_file("a").unwrap();
+    file.read_exact_at(&mut content, 0).unwrap();
+    assert_eq!(content, [2; 1500]);
+}
+
+#[test]
 fn files_with_old_keys_are_rekeyed_and_a_stopped_run_is_resumed() {
     let directory = tempfile::tempdir().unwrap();
     let manager = new_store(directory.path());

@@ -6,12 +6,15 @@ mod files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
-use stillkey_core::{Iv, Method, Reading, RotationPolicy, RotationReason, UNSYNCED_LIMIT};
+use stillkey_core::{
+    EncryptionContext, Iv, KeyService, Method, Reading, RotationPolicy, RotationReason,
+    SecretBytes, UNSYNCED_LIMIT, WrappedKey,
+};
 use tempfile::TempDir;
 
 use super::commit::{Change, Request};
 use super::*;
-use crate::dictionaries::Dictionaries;
+use crate::dictionaries::{Dictionaries, read_key_envelope};
 use crate::error::ErrorKind;
 use crate::fsops::{Op, fault};
 use crate::testing::{Xorshift, master_key};
@@ -35,7 +38,7 @@ fn request(name: &str, change: Change) -> Request {
     Request {
         name: name.into(),
         change,
-        may_wait: false,
+        durability: Durability::Now,
     }
 }
 
@@ -155,16 +158,26 @@ fn wherever_the_disk_fails_what_was_acknowledged_stays_and_the_rest_has_not_happ
 
 #[test]
 fn a_look_up_does_not_wait_for_the_disk() {
-    let (_directory, manager) = manager();
+    let (directory, manager) = manager();
     manager.new_entry("a").unwrap();
     let busy = held(&manager.log_file);
     thread::scope(|scope| {
+        let rotates = scope.spawn(|| manager.rotate_data_key(Method::Sm4Ctr, 1));
+        // As a commit does while the disk is busy.
+        let view = manager.view();
         let waits = scope.spawn(|| manager.new_entry("b"));
-        // Whether it waits for the disk already or not: this doesn't.
+        while Dictionaries::read(directory.path(), &master_key(1), Reading::Strict)
+            .is_ok_and(|read| read.keys().len() == 1)
+        {
+            thread::yield_now();
+        }
+        // The new key is durable, and waits to be taken over; this doesn't.
         assert!(manager.entry("a").is_ok());
+        drop(view);
         assert!(manager.entry("b").is_err(), "not durable yet");
         drop(busy);
         waits.join().unwrap().unwrap();
+        rotates.join().unwrap().unwrap();
         assert!(manager.entry("b").is_ok());
     });
 }
@@ -283,6 +296,89 @@ fn a_data_key_that_becomes_due_is_rotated_in_the_background_and_a_failure_is_tri
         .unwrap();
     let expired = Ok(Some(RotationReason::Expired { age: 100 }));
     assert!(heard[failed..].contains(&expired), "{heard:?}");
+}
+
+/// A key service whose master key gets new versions; each wraps by XOR. Version 0: it doesn't answer.
+#[derive(Debug)]
+struct Versions(AtomicU64);
+
+impl Versions {
+    fn current(&self) -> Result<u64, stillkey_core::Error> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Err(stillkey_core::Error::Unavailable(
+                "no answer within 10 s".into(),
+            )),
+            version => Ok(version),
+        }
+    }
+}
+
+impl KeyService for Versions {
+    fn vendor(&self) -> &str {
+        "TEST"
+    }
+
+    fn provider(&self) -> u8 {
+        200
+    }
+
+    fn current_version(&self) -> Result<String, stillkey_core::Error> {
+        self.current().map(|version| version.to_string())
+    }
+
+    fn wrap(
+        &self,
+        key: &SecretBytes,
+        _: &EncryptionContext,
+    ) -> Result<WrappedKey, stillkey_core::Error> {
+        let version = self.current()?;
+        Ok(WrappedKey {
+            version: version.to_string(),
+            blob: key.danger_bytes().iter().map(|byte| byte ^ 1).collect(),
+            ..WrappedKey::default()
+        })
+    }
+
+    fn unwrap(
+        &self,
+        wrapped: &WrappedKey,
+        _: &EncryptionContext,
+    ) -> Result<SecretBytes, stillkey_core::Error> {
+        Ok(SecretBytes::new(
+            wrapped.blob.iter().map(|byte| byte ^ 1).collect(),
+        ))
+    }
+}
+
+#[test]
+fn a_key_is_wrapped_anew_when_its_services_master_key_has_moved_on_and_only_then() {
+    let (directory, manager) = manager();
+    assert!(!manager.renew_wrapped_key().unwrap(), "no key service");
+    let service = Arc::new(Versions(AtomicU64::new(1)));
+    let master_key = MasterKey::Service(Arc::<Versions>::clone(&service));
+    manager.rotate_master_key(&master_key).unwrap();
+    assert!(
+        !manager.renew_wrapped_key().unwrap(),
+        "wrapped by this version"
+    );
+
+    let path = directory.path().join("key.dict");
+    let before = std::fs::read(&path).unwrap();
+    service.0.store(0, Ordering::Relaxed);
+    let error = manager.renew_wrapped_key().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KeySource, "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
+    service.0.store(2, Ordering::Relaxed);
+    let manager = Arc::new(manager);
+    let policy = RotationPolicy::default();
+    let rotation = BackgroundRotation::start(Arc::clone(&manager), policy, || NOW, |_| {});
+    rotation.unwrap().look_now();
+    let version = || read_key_envelope(&path).unwrap().sealing().key_version;
+    assert_eq!(version().as_deref(), Some("2"));
+    assert!(!manager.renew_wrapped_key().unwrap());
+    drop(manager);
+    DataKeyManager::open(&directory, &master_key).unwrap();
 }
 
 /// What each thread has done is known to it alone, and the end must agree with all of them.
@@ -479,6 +575,24 @@ fn bulk_changes_are_durable_with_the_next_sync_and_a_failed_one_is_not_taken_for
     assert_eq!(names(&directory), ["b"]);
     fault::fail_next(Op::Sync);
     bulk.sync_all().unwrap();
+    fault::heal();
+}
+
+#[test]
+fn that_there_is_nothing_to_do_rests_on_nothing_that_a_crash_takes_back() {
+    let (_directory, manager) = manager();
+    manager.new_entry("a").unwrap();
+    manager.bulk().remove_entry("a").unwrap();
+    fault::fail_next(Op::Sync);
+    assert_eq!(
+        manager.remove_entry("a").unwrap_err().kind(),
+        ErrorKind::Io,
+        "its removal is not durable yet"
+    );
+    assert_eq!(manager.remove_entry("a").unwrap(), None);
+    // What may wait doesn't sync for that.
+    fault::fail_next(Op::Sync);
+    assert_eq!(manager.bulk().remove_entry("a").unwrap(), None);
     fault::heal();
 }
 
