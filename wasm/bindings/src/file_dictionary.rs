@@ -42,10 +42,8 @@ impl Places {
 #[wasm_bindgen]
 #[derive(Clone, Debug, Default)]
 pub struct Infos {
-    names: String,
-    /// In UTF-16 units, by which JavaScript cuts strings.
+    names: Vec<u8>,
     name_ends: Vec<u32>,
-    name_end: u32,
     key_ids: Vec<u64>,
     methods: Vec<i32>,
     ivs: Vec<u8>,
@@ -54,32 +52,27 @@ pub struct Infos {
 
 impl Infos {
     fn push(&mut self, name: &str, info: &FileInfo) {
-        self.names.push_str(name);
-        let len = if name.is_ascii() {
-            name.len()
-        } else {
-            name.encode_utf16().count()
-        };
-        self.name_end = self
-            .name_end
-            .saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-        self.name_ends.push(self.name_end);
+        self.names.extend_from_slice(name.as_bytes());
+        self.name_ends.push(end_of(&self.names));
         self.key_ids.push(info.key_id);
         self.methods.push(info.method.0);
         self.ivs.extend_from_slice(info.iv_bytes());
-        self.iv_ends
-            .push(u32::try_from(self.ivs.len()).unwrap_or(u32::MAX));
+        self.iv_ends.push(end_of(&self.ivs));
     }
+}
+
+fn end_of(column: &[u8]) -> u32 {
+    u32::try_from(column.len()).unwrap_or(u32::MAX)
 }
 
 #[wasm_bindgen]
 impl Infos {
-    /// All names, one behind the other.
-    pub fn take_names(&mut self) -> String {
+    /// All names in UTF-8, one behind the other. Strings can't be moved from thread to thread, and copying them takes a page long.
+    pub fn take_names(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.names)
     }
 
-    /// Where each name ends, in UTF-16 units.
+    /// Where each name ends, in bytes.
     pub fn take_name_ends(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.name_ends)
     }

@@ -162,7 +162,8 @@ export class FileDictionary {
 
 /** Names and what is known about their files, row by row. */
 interface InfoColumns {
-  names: string;
+  /** In UTF-8: bytes move to another thread, strings would be copied there. */
+  names: Uint8Array;
   nameEnds: Uint32Array;
   keyIds: BigUint64Array;
   methods: Int32Array;
@@ -227,7 +228,7 @@ function received(message: unknown): Columns {
 
 function hasColumns(columns: InfoColumns | undefined, types: typeof infoTypes): boolean {
   const rows = columns?.keyIds?.length;
-  if (typeof columns?.names !== 'string' || !(columns.ivs instanceof Uint8Array)) return false;
+  if (!(columns?.names instanceof Uint8Array && columns.ivs instanceof Uint8Array)) return false;
   return Object.entries(types).every(([name, type]) => {
     const column = columns[name as keyof typeof infoTypes];
     return column instanceof type && column.length === rows;
@@ -249,8 +250,25 @@ function hasRow({ keyIds }: InfoColumns, index: number): boolean {
   return Number.isInteger(index) && index >= 0 && index < keyIds.length;
 }
 
-function nameAt({ names, nameEnds }: InfoColumns, row: number): string {
-  return names.slice(nameEnds[row - 1] ?? 0, nameEnds[row]);
+/** So many names are decoded at once, for a call to decode one takes as long as decoding some. */
+const NAMES_AT_ONCE = 256;
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+const decoded = new WeakMap<InfoColumns, { readonly first: number; readonly text: string }>();
+
+function nameAt(columns: InfoColumns, row: number): string {
+  const { names, nameEnds } = columns;
+  const startOf = (row: number): number => nameEnds[row - 1] ?? 0;
+  const first = row - (row % NAMES_AT_ONCE);
+  const [from, to] = [startOf(first), startOf(Math.min(first + NAMES_AT_ONCE, nameEnds.length))];
+  let block = decoded.get(columns);
+  if (block?.first !== first) {
+    block = { first, text: utf8.decode(names.subarray(from, to)) };
+    decoded.set(columns, block);
+  }
+  const [start, end] = [startOf(row), startOf(row + 1)];
+  // A character of more than one byte moves what follows it.
+  const isAscii = block.text.length === to - from;
+  return isAscii ? block.text.slice(start - from, end - from) : utf8.decode(names.subarray(start, end));
 }
 
 function recordOf(columns: RecordColumns, row: number): LogRecord {
