@@ -14,12 +14,12 @@ use crate::error::{Error, ErrorKind};
 use crate::{fsops, install};
 
 #[derive(Debug)]
-pub(super) struct RetiredKeys {
+pub(super) struct RetiredDictionary {
     path: PathBuf,
     next: PathBuf,
 }
 
-impl RetiredKeys {
+impl RetiredDictionary {
     /// Those of the directory that this `key.dict` stands in.
     pub(super) fn beside(key_dict: &Path) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl RetiredKeys {
         install::write_file(&*self.path, &sealed, true)
     }
 
-    /// To be called before `key.dict` is sealed under another master key, and [`RetiredKeys::take_next`] after that.
+    /// To be called before `key.dict` is sealed under another master key, and [`RetiredDictionary::take_next`] after that.
     pub(super) fn prepare_next(&self, old: &MasterKey, new: &MasterKey) -> Result<(), Error> {
         let mut keys = self.read(old)?;
         if keys.is_empty() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use stillkey_core::{DataKey, KeyDictionary, KeyEntry, MasterKey, Method, RotationReason};
 
 use super::reader::read_key_envelope;
-use super::retired::RetiredKeys;
+use super::retired::RetiredDictionary;
 use crate::error::Error;
 use crate::fsops::{Access, Pinned};
 use crate::observe::{self, Stopwatch};
@@ -75,7 +75,7 @@ impl SealedKeys {
 
     /// Seals the keys under another master key.
     pub(super) fn rotate_master_key(&mut self, master_key: &MasterKey) -> Result<(), Error> {
-        let retired = RetiredKeys::beside(&self.path);
+        let retired = RetiredDictionary::beside(&self.path);
         retired.prepare_next(&self.master_key, master_key)?;
         self.save(self.keys.duplicate(), master_key.clone())?;
         observe::master_key_rotated(&self.path, self.keys.len(), master_key.kind());
@@ -103,7 +103,7 @@ impl SealedKeys {
         grace: u64,
         now: u64,
     ) -> Result<(Vec<u64>, Vec<u64>), Error> {
-        let aside = RetiredKeys::beside(&self.path);
+        let aside = RetiredDictionary::beside(&self.path);
         let mut retired = aside.read(&self.master_key)?;
         let is_over = |entry: &KeyEntry| {
             let since = entry.retired_at.unwrap_or(now);
@@ -133,7 +133,7 @@ impl SealedKeys {
 
     /// Brings back the keys that were put aside, and returns their ids.
     pub(super) fn restore(&mut self) -> Result<Vec<u64>, Error> {
-        let aside = RetiredKeys::beside(&self.path);
+        let aside = RetiredDictionary::beside(&self.path);
         let retired = aside.read(&self.master_key)?;
         let mut keys = self.keys.duplicate();
         let mut restored = Vec::new();

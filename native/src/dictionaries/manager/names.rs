@@ -51,20 +51,17 @@ impl DataKeyManager {
             ))
         };
         let full = directory.join(path);
-        let relative = full.strip_prefix(directory).ok().and_then(plain);
+        let names = self.both_names(&full);
         let given = path.to_str().ok_or_else(|| refused("not in UTF-8"))?;
         let is_own = |name: &String| {
             // In any case: there are file systems that fold it.
             OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
         };
-        let is_own = relative.as_ref().is_some_and(is_own);
-        let (name, other) = match (self.names, relative) {
-            (Names::Relative, Some(relative)) => {
-                let absolute = directory.join(&relative);
-                (relative, absolute.to_str().map(str::to_owned))
-            }
+        let is_own = names.as_ref().is_some_and(|(relative, _)| is_own(relative));
+        let (name, other) = match (self.names, names) {
+            (Names::Relative, Some(names)) => names,
             (Names::Relative, None) => return Err(refused("not below the directory")),
-            (Names::AsGiven, relative) => (given.to_owned(), relative),
+            (Names::AsGiven, names) => (given.to_owned(), names.map(|(relative, _)| relative)),
         };
         if name.is_empty() || is_own || is_temporary(&name) {
             return Err(refused("not a name for a data file"));
@@ -76,14 +73,22 @@ impl DataKeyManager {
         })
     }
 
+    /// The relative name of a file and, where it is UTF-8, the absolute one; `None` if it isn't below the directory.
+    fn both_names(&self, path: &Path) -> Option<(String, Option<String>)> {
+        let directory = &self.layout.directory;
+        let relative = path.strip_prefix(directory).ok().and_then(plain)?;
+        let absolute = directory.join(&relative).into_os_string().into_string();
+        Some((relative, absolute.ok()))
+    }
+
     /// The file of an entry of this name, however names are given now; `None` if it isn't below the directory.
     pub(super) fn recorded(&self, name: &str) -> Option<Located> {
-        let directory = &self.layout.directory;
-        let path = data_path(directory, name);
-        let relative = path.strip_prefix(directory).ok().and_then(plain);
-        let relative = relative.filter(|relative| !relative.is_empty())?;
-        let absolute = directory.join(&relative).into_os_string().into_string();
-        let mut names = [Some(relative), absolute.ok()].into_iter().flatten();
+        let path = data_path(&self.layout.directory, name);
+        let (relative, absolute) = self.both_names(&path)?;
+        if relative.is_empty() {
+            return None;
+        }
+        let mut names = [Some(relative), absolute].into_iter().flatten();
         Some(Located {
             other: names.find(|other| other != name),
             name: name.to_owned(),
