@@ -14,7 +14,7 @@ use stillkey_core::{Cipher, DataKey, FileInfo, Iv, MasterKey, Method, SecretByte
 use super::super::*;
 use super::NOW;
 use crate::error::ErrorKind;
-use crate::fsops::fault;
+use crate::fsops::{self, fault};
 use crate::testing::disk::{self, State};
 use crate::testing::{Xorshift, master_key};
 
@@ -137,7 +137,10 @@ impl World {
         let mut bytes = content(number);
         let stream = stillkey_core::CtrStream::new(&foreign_key(), foreign_iv());
         stream.apply_at(0, &mut bytes).unwrap();
-        fs::write(&self.foreign, bytes).unwrap();
+        // By a program that doesn't wait for the disk.
+        fsops::unlink(&self.foreign).unwrap();
+        let file = fsops::create_new(&self.foreign).unwrap();
+        assert_eq!(fsops::write(&file, &bytes).unwrap(), bytes.len());
     }
 
     /// Does it, and returns whether there was anything to do.
@@ -291,10 +294,12 @@ fn check(sequence: &[Operation], seed: u64, scratch: &Path, report: &mut Report)
     let place = tempfile::tempdir_in(scratch).unwrap();
     let mut world = World::new(place.path());
     for (number, operation) in sequence.iter().enumerate() {
-        world.place_foreign(number);
         let is_checked = number + 1 == sequence.len() || number >= EXHAUSTIVE;
         if is_checked {
             disk::start(place.path());
+        }
+        if *operation == Operation::Import {
+            world.place_foreign(number);
         }
         let before = world.known.clone();
         let done = world.run(*operation, number).unwrap();
