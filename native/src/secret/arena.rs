@@ -41,15 +41,15 @@ struct State {
     protection: Protection,
 }
 
-/// The first byte of a slot, and what its memory is.
+/// The first byte of a slot, and what the system granted for the mapping that it lies in.
 #[derive(Clone, Copy)]
-struct Address(NonNull<u8>, Kind);
+struct Address(NonNull<u8>, Granted);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Unlocked,
-    Locked,
-    Hidden,
+/// How many bytes are locked, and how many of them hidden: all or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Granted {
+    locked: usize,
+    hidden: usize,
 }
 
 // SAFETY: the memory belongs to no thread.
@@ -161,8 +161,8 @@ impl State {
                 let unmapped = unsafe { munmap(address.0.as_ptr().cast(), size) };
                 if unmapped.is_ok() {
                     self.protection.reserved -= size;
-                    self.protection.locked -= if address.1 == Kind::Unlocked { 0 } else { size };
-                    self.protection.hidden -= if address.1 == Kind::Hidden { size } else { 0 };
+                    self.protection.locked -= address.1.locked;
+                    self.protection.hidden -= address.1.hidden;
                 }
             }
         }
@@ -194,20 +194,24 @@ impl State {
             "keep it out of core dumps and from forked processes",
             Err(rustix::io::Errno::NOSYS),
         );
-        let kind = if hidden.is_some() {
+        let granted = if hidden.is_some() {
             // Locked from the start.
-            self.protection.hidden += size;
-            Kind::Hidden
+            Granted {
+                locked: size,
+                hidden: size,
+            }
         } else {
             // SAFETY: the range was mapped above.
             let locked = unsafe { mlock(start, size) };
             self.note("lock it in memory", locked);
-            locked.map_or(Kind::Unlocked, |()| Kind::Locked)
+            Granted {
+                locked: if locked.is_ok() { size } else { 0 },
+                hidden: 0,
+            }
         };
-        if kind != Kind::Unlocked {
-            self.protection.locked += size;
-        }
-        Address(address, kind)
+        self.protection.locked += granted.locked;
+        self.protection.hidden += granted.hidden;
+        Address(address, granted)
     }
 
     fn note(&mut self, action: &str, result: rustix::io::Result<()>) {
@@ -411,11 +415,11 @@ mod tests {
             (&PLAIN, MAX_SLOT + 1),
         ] {
             let slot = Slot::new(arena, len);
-            let kind = slot.address.1;
-            println!("{len} bytes: {kind:?}");
+            let granted = slot.address.1;
+            println!("{len} bytes: {granted:?}");
             let (name, flags) = mapping_of(&slot);
-            assert_eq!(name.contains("/secretmem"), kind == Kind::Hidden, "{name}");
-            let locked = (kind != Kind::Unlocked).then_some("lo");
+            assert_eq!(name.contains("/secretmem"), granted.hidden > 0, "{name}");
+            let locked = (granted.locked > 0).then_some("lo");
             for flag in ["dd", "dc"].into_iter().chain(locked) {
                 assert!(
                     flags.split_whitespace().any(|one| one == flag),
