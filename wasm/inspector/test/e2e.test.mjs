@@ -6,7 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { ctr, folder, golden, goldenCase, here, HUGE, largestFileDict, makeVault, manyEntries, masterKeys, pick, show, start, useKey, vectors } from './support.mjs';
+import { ctr, folder, golden, goldenCase, here, HUGE, largestFileDict, makeVault, manyEntries, masterKeys, pick, settled, show, start, useKey, vectors } from './support.mjs';
 
 const axe = readFileSync(join(here, 'node_modules/axe-core/axe.min.js'), 'utf8');
 const pictures = join(here, 'screenshots');
@@ -45,6 +45,7 @@ const vault = async (page, t, key = masterKeys.A) => {
   const made = await makeVault(await folder(t));
   await pick(page, 'Open directory', made.path);
   await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  await settled(page);
   if (key) await useKey(page, key);
   return made;
 };

@@ -171,10 +171,16 @@ export async function pick(page, label, files) {
   await page.locator(`input[type=file][aria-label="${label}"]`).first().setInputFiles(files);
 }
 
-/** Types the master key and uses it. */
+/** When nothing is being read or listed any more: dictionaries come one after the other. */
+export async function settled(page) {
+  await page.locator('.busy [role="status"]:empty').waitFor({ state: 'attached' });
+}
+
+/** Types the master key and uses it, and waits for what comes of it. */
 export async function useKey(page, text) {
   await page.getByLabel('Master key').fill(text);
   await page.getByRole('button', { name: 'Use key' }).click();
+  await settled(page);
 }
 
 /** Goes to a view. */
