@@ -42,7 +42,7 @@ pub const CIPHER_ALONE: &str = "cipher alone";
 /// Ours: a piece of an encrypted file.
 pub const READ_ENCRYPTED: &str = "read, encrypted";
 
-/// Ours: a directory of [`ENTRIES`].
+/// Ours: a directory of a million entries.
 pub const OPEN: &str = "open";
 /// Ours: one of a quarter of them, four times.
 pub const OPEN_QUARTERS: &str = "open four quarters";
