@@ -2,18 +2,12 @@
 
 #![expect(clippy::expect_used, reason = "a bench that can't run should stop")]
 
-use std::fs::File;
-use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::Instant;
-
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use stillkey::core::{
     FileDictionary, FileInfo, FileLog, Iv, MasterKey, Method, RawMasterKey, Record, SecretBytes,
     Version,
 };
-use stillkey::{DataKeyManager, DictionaryWriter, clock::unix_now};
+use stillkey::{DictionaryWriter, clock::unix_now};
 
 /// Files of a large store.
 const FILES: u64 = 100_000;
@@ -90,67 +84,5 @@ fn durable(criterion: &mut Criterion) {
     });
 }
 
-/// The same through the manager: what threads that come together share, beside the least that a durable change can cost.
-fn managed(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("manager");
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("plain");
-    let file = File::create_new(path).expect("a new file");
-    let record = Record::Insert {
-        name: &name(0),
-        info: info(0),
-    };
-    let record = record.to_bytes().expect("a short name");
-    group.bench_function("append and sync, plain", |bencher| {
-        bencher.iter(|| {
-            (&file).write_all(&record).expect("space on the disk");
-            file.sync_all().expect("a disk that syncs");
-        });
-    });
-
-    let master_key = RawMasterKey::new(SecretBytes::copied(&[7; 32])).expect("32 bytes");
-    let master_key = MasterKey::Raw(master_key);
-    let path = directory.path().join("data");
-    let writer = DictionaryWriter::create(&path, &master_key, Method::Aes256Ctr, unix_now());
-    let manager = DataKeyManager::new(writer.expect("a new dictionary")).expect("an intact disk");
-    let next = AtomicU64::new(0);
-    for threads in [1, 16] {
-        group.bench_function(format!("create, durable, {threads} threads"), |bencher| {
-            bencher.iter_custom(|times| {
-                let end = next.load(Ordering::Relaxed) + times;
-                let start = Instant::now();
-                thread::scope(|scope| {
-                    for _ in 0..threads {
-                        scope.spawn(|| {
-                            loop {
-                                let i = next.fetch_add(1, Ordering::Relaxed);
-                                if i >= end {
-                                    return;
-                                }
-                                manager.new_entry(&name(i)).expect("space on the disk");
-                            }
-                        });
-                    }
-                });
-                start.elapsed()
-            });
-        });
-    }
-
-    let known: Vec<String> = (0..64).map(|i| format!("/data/known/{i}")).collect();
-    for name in &known {
-        manager.new_entry(name).expect("space on the disk");
-    }
-    let mut names = known.iter().cycle();
-    group.bench_function("look-up", |bencher| {
-        bencher.iter(|| {
-            manager
-                .entry(names.next().expect("a cycle"))
-                .expect("an entry")
-        });
-    });
-    group.finish();
-}
-
-criterion_group!(benches, in_memory, durable, managed);
+criterion_group!(benches, in_memory, durable);
 criterion_main!(benches);

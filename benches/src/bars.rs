@@ -57,7 +57,7 @@ enum Against {
     Named(&'static str),
     /// These contenders one after the other.
     Sum(&'static [&'static str]),
-    /// So many nanoseconds, or bytes: what was measured elsewhere on such a machine.
+    /// So many nanoseconds, or bytes: what was measured elsewhere on such a machine, or what a user may expect.
     Figure(f64),
     /// The contender's time and as many nanoseconds more, or the second figure where that is more.
     AtLeast(&'static str, f64, f64),
@@ -647,6 +647,22 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_held_against_a_sum_a_figure_or_an_allowance() {
+        let both = Against::Sum(&[OPENSSL, LIBGCRYPT]);
+        assert_eq!(judged(both, &[], Bound::Speed(3.3)), Verdict::Passed);
+        assert_eq!(judged(both, &[], Bound::Speed(3.31)), Verdict::Missed);
+        let half = Bound::Time(0.5);
+        assert_eq!(judged(Against::Figure(200.0), &[], half), Verdict::Passed);
+        assert_eq!(judged(Against::Figure(196.0), &[], half), Verdict::Missed);
+        // 80 ns more than 120, or 190 where that is more.
+        let allowance = Against::AtLeast(LIBGCRYPT, 80.0, 190.0);
+        assert_eq!(judged(allowance, &[], half), Verdict::Passed);
+        let allowance = Against::AtLeast(LIBGCRYPT, 0.0, 190.0);
+        assert_eq!(judged(allowance, &[], half), Verdict::Missed);
+        assert_eq!(judged(allowance, &[], Bound::Time(0.53)), Verdict::Passed);
+    }
+
+    #[test]
     fn what_is_not_here_is_never_passed() {
         let absent = [HERE[0], (LIBGCRYPT, Err("not installed"))];
         let newer = [HERE[0], (LIBGCRYPT, Ok("1.11.0"))];
@@ -660,6 +676,8 @@ mod tests {
             (Against::Peer("unheard of"), &HERE),
             (release, &newer),
             (Against::Named("nobody"), &HERE),
+            (Against::Sum(&[OPENSSL, "nobody"]), &HERE),
+            (Against::AtLeast("nobody", 1.0, 1.0), &HERE),
         ] {
             let verdict = judged(against, peers, low);
             assert!(

@@ -49,8 +49,10 @@ pub const OPEN_QUARTERS: &str = "open four quarters";
 /// Most memory that a process had which opened the directory: bytes, where others have nanoseconds.
 pub const OPEN_MEMORY: &str = "open, peak of memory";
 
+/// Those of a large directory.
+pub const ENTRIES: u64 = 1_000_000;
+
 const MANY: usize = 16;
-const ENTRIES: u64 = 1_000_000;
 const FILE: usize = 64 << 20;
 
 fn master_key() -> MasterKey {
@@ -65,6 +67,28 @@ fn manager(directory: &Path, method: Method) -> DataKeyManager {
 /// 24 bytes.
 fn name(number: u64) -> String {
     format!("/data/db/{number:011}.sst")
+}
+
+/// Makes so many entries.
+fn enter(manager: &DataKeyManager, entries: u64) {
+    let bulk = manager.bulk();
+    for number in 0..entries {
+        bulk.new_entry(&name(number)).expect("space on the disk");
+    }
+    bulk.sync_all().expect("a disk that syncs");
+}
+
+/// Makes a dictionary directory with so many entries, for [`open`].
+pub fn fill(directory: &Path, entries: u64) {
+    enter(&manager(directory, Method::Aes256Ctr), entries);
+}
+
+/// Opens a directory that [`fill`] has made.
+///
+/// # Errors
+/// When it isn't one.
+pub fn open(directory: &Path) -> Result<DataKeyManager, stillkey::Error> {
+    DataKeyManager::open(directory, &master_key())
 }
 
 /// A directory that lives as long as the contenders that share it.
@@ -126,11 +150,7 @@ pub(crate) fn creates() -> Vec<Contender> {
 /// An entry found, and its key with it, by the processor time of whoever asks.
 pub(crate) fn look_ups() -> Vec<Contender> {
     let managed = Managed::new();
-    let bulk = managed.manager.bulk();
-    for number in 0..100_000 {
-        bulk.new_entry(&name(number)).expect("space on the disk");
-    }
-    bulk.sync_all().expect("a disk that syncs");
+    enter(&managed.manager, 100_000);
     managed.next.store(100_000, Ordering::Relaxed);
     let names: Arc<[String]> = (0..64).map(|number| name(number * 1553)).collect();
     let [alone, beside, among] = [(); 3].map(|()| (Arc::clone(&managed), Arc::clone(&names)));
@@ -250,7 +270,7 @@ struct Opened {
 /// When it isn't a directory of ours, or the system doesn't tell how much memory this process has taken.
 pub fn answer(directory: &Path) -> Result<String, String> {
     let start = Instant::now();
-    let manager = DataKeyManager::open(directory, &master_key());
+    let manager = open(directory);
     let elapsed = start.elapsed();
     manager.map_err(|error| error.to_string())?;
     let opened = Opened {
@@ -264,24 +284,19 @@ pub fn answer(directory: &Path) -> Result<String, String> {
 pub(crate) fn opening() -> Vec<Contender> {
     let directory = Rc::new(tempfile::tempdir().expect("a temporary directory"));
     for (part, entries) in [("whole", ENTRIES), ("quarter", ENTRIES / 4)] {
-        let manager = manager(&directory.path().join(part), Method::Aes256Ctr);
-        let bulk = manager.bulk();
-        for number in 0..entries {
-            bulk.new_entry(&name(number)).expect("space on the disk");
-        }
-        bulk.sync_all().expect("a disk that syncs");
+        fill(&directory.path().join(part), entries);
     }
     let in_quarters = Rc::clone(&directory);
     let peak = Rc::new(Cell::new(0));
     let last_peak = Rc::clone(&peak);
     vec![
         Contender::timing_itself(OPEN, move |_, times| {
-            let opened = (0..times).map(|_| open(&directory.path().join("whole")));
+            let opened = (0..times).map(|_| open_apart(&directory.path().join("whole")));
             let opened = opened.inspect(|opened| peak.set(opened.peak_bytes));
             Duration::from_nanos(opened.map(|opened| opened.nanoseconds).sum())
         }),
         Contender::timing_itself(OPEN_QUARTERS, move |_, times| {
-            let opened = (0..4 * times).map(|_| open(&in_quarters.path().join("quarter")));
+            let opened = (0..4 * times).map(|_| open_apart(&in_quarters.path().join("quarter")));
             Duration::from_nanos(opened.map(|opened| opened.nanoseconds).sum())
         }),
         // That of the process that was timed last.
@@ -291,7 +306,8 @@ pub(crate) fn opening() -> Vec<Contender> {
     ]
 }
 
-fn open(directory: &Path) -> Opened {
+/// In another process.
+fn open_apart(directory: &Path) -> Opened {
     let program = std::env::current_exe().expect("this program");
     let output = Command::new(program)
         .arg(SUBCOMMAND)

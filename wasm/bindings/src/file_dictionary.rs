@@ -1,8 +1,8 @@
 //! File dictionaries as columns: 100,000 entries are a dozen arrays, and not as many objects that each cost a call.
 
 use stillkey_core::{
-    FileDictionary as CoreFileDictionary, FileInfo, LocatedRecord, Reading, Record, Recovered,
-    Verdict,
+    FileDictionary as CoreFileDictionary, FileInfo, LocatedRecord, Reading, Record, Verdict,
+    Version,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -12,7 +12,8 @@ use crate::failure::{Failure, to_number};
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct FileDictionary {
-    recovered: Recovered,
+    version: Version,
+    verdict: Verdict,
     entries: Infos,
     records: Infos,
     places: Places,
@@ -120,7 +121,8 @@ impl FileDictionary {
             entries.push(name, info);
         }
         Ok(Self {
-            recovered,
+            version: recovered.version,
+            verdict: recovered.verdict,
             entries,
             records,
             places,
@@ -129,7 +131,7 @@ impl FileDictionary {
 
     /// The version byte of the file.
     pub fn version(&self) -> u8 {
-        self.recovered.version.number()
+        self.version.number()
     }
 
     /// The entries, sorted by name.
@@ -164,7 +166,7 @@ impl FileDictionary {
 
     /// How the log ends: `complete`, `torn-tail` or `corrupt`.
     pub fn verdict(&self) -> String {
-        match self.recovered.verdict {
+        match self.verdict {
             Verdict::Complete => "complete",
             Verdict::TornTail { .. } => "torn-tail",
             Verdict::Corrupt { .. } => "corrupt",
@@ -174,7 +176,7 @@ impl FileDictionary {
 
     /// Where that is, in bytes from the start of the file.
     pub fn verdict_at(&self) -> f64 {
-        match self.recovered.verdict {
+        match self.verdict {
             Verdict::Complete => 0.0,
             Verdict::TornTail { at, .. } | Verdict::Corrupt { at, .. } => to_number(at),
         }
@@ -182,7 +184,7 @@ impl FileDictionary {
 
     /// Bytes of a torn record.
     pub fn verdict_dropped(&self) -> f64 {
-        match self.recovered.verdict {
+        match self.verdict {
             Verdict::TornTail { dropped, .. } => to_number(dropped),
             _ => 0.0,
         }
@@ -190,7 +192,7 @@ impl FileDictionary {
 
     /// What is wrong with a log that is corrupt.
     pub fn verdict_why(&self) -> String {
-        match &self.recovered.verdict {
+        match &self.verdict {
             Verdict::Corrupt { why, .. } => why.to_string(),
             _ => String::new(),
         }

@@ -3,11 +3,12 @@
 // usage: npm run bench -- [--write] [--check]
 //   --write  put the table into README.md
 //   --check  fail when a bar is missed
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { intoReadme } from '../../npm/bench/readme.mjs';
 import { largestFileDict, manyEntries, pick, start } from './support.mjs';
 
 const { values: flags } = parseArgs({ options: { write: { type: 'boolean' }, check: { type: 'boolean' } } });
@@ -144,12 +145,6 @@ try {
 const text = lines.join('\n');
 console.log(text);
 
-if (flags.write) {
-  const path = new URL('../README.md', import.meta.url);
-  const readme = readFileSync(path, 'utf8');
-  const between = /(<!-- bench -->\n).*?(<!-- \/bench -->)/s;
-  if (!between.test(readme)) throw new Error('README.md has no place for the table');
-  writeFileSync(path, readme.replace(between, (_, before, after) => `${before}${text}\n${after}`));
-}
+if (flags.write) intoReadme(new URL('../README.md', import.meta.url), text);
 for (const line of missed) console.error(`missed: ${line}`);
 if (flags.check && missed.length) process.exitCode = 1;

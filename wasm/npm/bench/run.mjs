@@ -4,7 +4,7 @@
 //   --write  put the table into README.md
 //   --check  fail when a bar is missed
 import { createCipheriv, getCiphers } from 'node:crypto';
-import { mkdtempSync, openAsBlob, openSync, ftruncateSync, closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, openAsBlob, openSync, ftruncateSync, closeSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,7 @@ import { ctr as noble } from '@noble/ciphers/aes.js';
 import * as stillkey from 'stillkey';
 
 import { withPage } from '../scripts/browsers.mjs';
+import { intoReadme } from './readme.mjs';
 import { lengthOf, run } from './subjects.mjs';
 
 const require = createRequire(import.meta.url);
@@ -151,13 +152,7 @@ const { node, chromium } = await withSparseFile(async (path) => {
 const text = table(node, chromium);
 console.log(text);
 
-if (flags.write) {
-  const path = new URL('../README.md', import.meta.url);
-  const readme = readFileSync(path, 'utf8');
-  const between = /(<!-- bench -->\n).*?(<!-- \/bench -->)/s;
-  if (!between.test(readme)) throw new Error('README.md has no place for the table');
-  writeFileSync(path, readme.replace(between, (_, before, after) => `${before}${text}\n${after}`));
-}
+if (flags.write) intoReadme(new URL('../README.md', import.meta.url), text);
 if (flags.check) {
   const missed = verdicts(node, chromium).flatMap(({ group, peer, atLeast, ratios }) =>
     // In the browser, some peers don't exist; in Node.js, what couldn't be measured is missed.

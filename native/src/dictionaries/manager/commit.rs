@@ -1,5 +1,6 @@
 //! Changes of entries, made durable in batches.
 
+use std::sync::RwLockReadGuard;
 use std::sync::atomic::Ordering;
 
 use stillkey_core::error::NotFound;
@@ -44,11 +45,9 @@ pub(super) type Outcome = Result<Option<FileInfo>, Error>;
 impl DataKeyManager {
     /// Gives a file a new random IV under the current data key.
     pub(super) fn insert_new(&self, name: &str, durability: Durability) -> Result<FileKey, Error> {
-        let _issuing = self.issuing();
+        let issuing = self.issuing();
         let info = self.layout.new_info(&self.keys())?;
-        let key = self.file_key(info.clone())?;
-        self.submit(name, Change::Insert(info), durability)?;
-        Ok(key)
+        self.record(&issuing, name, info, durability)
     }
 
     /// Sets an entry, if its data key is there.
@@ -58,7 +57,16 @@ impl DataKeyManager {
         info: FileInfo,
         durability: Durability,
     ) -> Result<FileKey, Error> {
-        let _issuing = self.issuing();
+        self.record(&self.issuing(), name, info, durability)
+    }
+
+    fn record(
+        &self,
+        _issuing: &RwLockReadGuard<'_, ()>,
+        name: &str,
+        info: FileInfo,
+        durability: Durability,
+    ) -> Result<FileKey, Error> {
         let key = self.file_key(info.clone())?;
         self.submit(name, Change::Insert(info), durability)?;
         Ok(key)
@@ -115,18 +123,17 @@ impl DataKeyManager {
             let mut done = requests.iter().take(outcomes.len());
             let may_wait = done.all(|request| request.durability == Durability::Later);
             let len = batch.len();
-            if len > 0 {
-                let (write, changes) = batch.finish();
-                let written = log_file.write(&write, may_wait, log);
-                written.map(|()| Some(changes))
-            } else if may_wait {
-                Ok(None)
-            } else {
+            let written = match len {
                 // That there is nothing to do may rest on changes that aren't durable yet.
-                log_file.sync_all(log).map(|()| None)
-            }
-            .inspect_err(|error| observe::commit_failed(len, error))
-            .map(|changes| changes.map(|changes| (len, changes)))
+                0 if may_wait => Ok(None),
+                0 => log_file.sync_all(log).map(|()| None),
+                _ => {
+                    let (write, changes) = batch.finish();
+                    let written = log_file.write(&write, may_wait, log);
+                    written.map(|()| Some((len, changes)))
+                }
+            };
+            written.inspect_err(|error| observe::commit_failed(len, error))
         };
         match written {
             Ok(Some((len, changes))) => {

@@ -51,24 +51,30 @@ impl Keystream {
         }
     }
 
-    fn seek_started(&mut self, started: io::Result<()>) -> io::Result<()> {
-        self.place = match started {
-            Ok(()) => Place::Seeking,
-            Err(_) => Place::Lost,
-        };
+    /// Of a file in plaintext, there is none.
+    fn seek_started(keystream: Option<&mut Self>, started: io::Result<()>) -> io::Result<()> {
+        if let Some(keystream) = keystream {
+            keystream.place = match started {
+                Ok(()) => Place::Seeking,
+                Err(_) => Place::Lost,
+            };
+        }
         started
     }
 
-    fn seek_ended(&mut self, ended: io::Result<u64>) -> io::Result<u64> {
-        match (self.place, &ended) {
+    fn seek_ended(keystream: Option<&mut Self>, ended: io::Result<u64>) -> io::Result<u64> {
+        let Some(keystream) = keystream else {
+            return ended;
+        };
+        match (keystream.place, &ended) {
             // Nothing was begun: tokio's files then tell where the last seek led, not where they stand.
-            (Place::Known, Ok(_)) => return Ok(self.stream.position()),
+            (Place::Known, Ok(_)) => return Ok(keystream.stream.position()),
             (Place::Seeking, Ok(position)) => {
-                self.stream.seek(*position);
-                self.place = Place::Known;
+                keystream.stream.seek(*position);
+                keystream.place = Place::Known;
             }
             (Place::Lost, Ok(_)) => {}
-            (_, Err(_)) => self.place = Place::Lost,
+            (_, Err(_)) => keystream.place = Place::Lost,
         }
         ended
     }

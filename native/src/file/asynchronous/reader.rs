@@ -89,19 +89,13 @@ impl<R: AsyncSeek + Unpin> AsyncSeek for AsyncEncryptedReader<R> {
     fn start_seek(self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
         let this = self.get_mut();
         let started = Pin::new(&mut this.inner).start_seek(to);
-        match &mut this.keystream {
-            Some(keystream) => keystream.seek_started(started),
-            None => started,
-        }
+        Keystream::seek_started(this.keystream.as_mut(), started)
     }
 
     fn poll_complete(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
         let this = self.get_mut();
         let ended = ready!(Pin::new(&mut this.inner).poll_complete(cx));
-        Poll::Ready(match &mut this.keystream {
-            Some(keystream) => keystream.seek_ended(ended),
-            None => ended,
-        })
+        Poll::Ready(Keystream::seek_ended(this.keystream.as_mut(), ended))
     }
 }
 
