@@ -5,12 +5,13 @@
 import { FileDictionary } from 'stillkey';
 import { modules } from './engine.js';
 import type { Explanation } from './model/explain.js';
+import type { Kinds } from './model/kinds.js';
 import type { Outcome, Request, TikvVerdict } from './reader.worker.js';
 // Within the script, as a Blob: such a worker is under the page's policy, and one from the server would be under none.
 import ReaderWorker from './reader.worker.js?worker&inline';
 
 /** What was read, or why it can't be. */
-export type Reading = { readonly dictionary: FileDictionary; readonly tikv: TikvVerdict } | { readonly problem: Explanation };
+export type Reading = { readonly dictionary: FileDictionary; readonly kinds: Kinds; readonly tikv: TikvVerdict } | { readonly problem: Explanation };
 
 /** Reads `file`; `null` when `signal` ended it. */
 export async function readFileDict(file: File, signal: AbortSignal): Promise<Reading | null> {
@@ -24,7 +25,7 @@ export async function readFileDict(file: File, signal: AbortSignal): Promise<Rea
       worker.postMessage({ file, modules: modules() } satisfies Request);
     });
     if (!outcome || 'problem' in outcome) return outcome;
-    return { dictionary: FileDictionary.fromMessage(outcome.dictionary), tikv: outcome.tikv };
+    return { ...outcome, dictionary: FileDictionary.fromMessage(outcome.dictionary) };
   } finally {
     worker.terminate();
   }

@@ -1,6 +1,7 @@
 /** The thread that reads a `file.dict`: one request comes, one outcome goes. */
 import { FileDictionary, init, type InitOptions, type Verdict } from 'stillkey';
 import { explain, type Explanation } from './model/explain.js';
+import { type Kinds, kindsOf } from './model/kinds.js';
 
 /** How the log ends in TiKV's eyes; `null` when TiKV would not read it. */
 export type TikvVerdict = Verdict | null;
@@ -12,7 +13,7 @@ export interface Request {
 }
 
 /** A dictionary as it travels, or why there is none. */
-export type Outcome = { readonly dictionary: unknown; readonly tikv: TikvVerdict } | { readonly problem: Explanation };
+export type Outcome = { readonly dictionary: unknown; readonly kinds: Kinds; readonly tikv: TikvVerdict } | { readonly problem: Explanation };
 
 addEventListener('message', ({ data }: MessageEvent<Request>) => void read(data));
 
@@ -23,8 +24,9 @@ async function read({ file, modules }: Request): Promise<void> {
     const dictionary = FileDictionary.parse(bytes);
     const { verdict } = dictionary;
     const tikv = verdict.state === 'complete' ? verdict : tikvVerdict(bytes);
+    const kinds = kindsOf(dictionary);
     const [message, transfer] = dictionary.toMessage();
-    postMessage({ dictionary: message, tikv } satisfies Outcome, { transfer });
+    postMessage({ dictionary: message, kinds, tikv } satisfies Outcome, { transfer: [...transfer, kinds.of.buffer] });
   } catch (error) {
     postMessage({ problem: explain(error, 'file.dict') } satisfies Outcome);
   }

@@ -3,6 +3,7 @@ import { type FileDictionary, KeyDictionary, type KeyEntry, MasterKey, SealedObj
 import { size as sizeText } from './model/bytes.js';
 import { empty, explain, type Explanation, locked, tooLarge } from './model/explain.js';
 import { baseName, MOST_FILES, type Picked, roleOf } from './model/intake.js';
+import { type Kinds, noKinds } from './model/kinds.js';
 import { everything, list, Listing, type Query, type Row } from './model/rows.js';
 import { judge } from './model/verdict.js';
 import { decryptedSource, plainSource, sampleOf, sealedSource, type Source } from './model/source.js';
@@ -29,6 +30,7 @@ export interface FileDictState {
   readonly path: string;
   readonly size: number;
   readonly dictionary: FileDictionary | null;
+  readonly kinds: Kinds;
   readonly tikv: TikvVerdict;
   readonly problem: Explanation | null;
 }
@@ -79,10 +81,6 @@ export class Session {
     return this.keyDict !== null || this.fileDict !== null || this.picked.length > 0;
   }
 
-  get rows(): readonly Row[] {
-    return this.listing.rows;
-  }
-
   /** Whether something goes on that {@link cancel} ends. */
   get canCancel(): boolean {
     return this.#reading !== null;
@@ -98,7 +96,7 @@ export class Session {
     const number = ++this.#listings;
     const keys = this.keyDict?.keys ? new Set(this.keyDict.keys.map(({ id }) => id)) : null;
     let began = performance.now();
-    const listing = await list(this.fileDict?.dictionary ?? null, this.picked, keys, this.#bound, async (done, all) => {
+    const listing = await list(this.fileDict?.dictionary ?? null, this.fileDict?.kinds ?? noKinds, this.picked, keys, this.#bound, async (done, all) => {
       if (performance.now() - began > TURN) {
         this.#say(`Listing the files, ${Math.floor((100 * done) / all)} %…`);
         await turn();
@@ -147,8 +145,8 @@ export class Session {
       this.notes = notes;
       await this.#list();
       const only = data.length === 1 && !keyDict && !fileDict ? data[0] : undefined;
-      if (only) await this.open(this.rows.find(({ picked }) => picked === only) ?? null);
-      else if (this.view === 'file') await this.open(this.rows.find(({ name }) => name === this.opened?.row.name) ?? null);
+      if (only) await this.open(this.listing.ofFile(only) ?? null);
+      else if (this.view === 'file' && this.opened) await this.open(this.listing.ofName(this.opened.row.name) ?? null);
     });
   }
 
@@ -170,7 +168,7 @@ export class Session {
   }
 
   async #setFileDict({ path, file }: Picked, notes: Explanation[]): Promise<void> {
-    const fail = (problem: Explanation): FileDictState => ({ path, size: file.size, dictionary: null, tikv: null, problem });
+    const fail = (problem: Explanation): FileDictState => ({ path, size: file.size, dictionary: null, kinds: noKinds, tikv: null, problem });
     this.#reading?.abort();
     this.#reading = null;
     let state: FileDictState;
@@ -277,7 +275,7 @@ export class Session {
   async bind(entryName: string, picked: Picked): Promise<void> {
     this.#bound.set(entryName, picked);
     await this.#during(this.busy, () => this.#list());
-    await this.open(this.rows.find(({ name, state }) => name === entryName && state !== 'no entry') ?? null);
+    await this.open(this.listing.ofName(entryName) ?? null);
   }
 
   /** Looks into a file. */
@@ -286,7 +284,7 @@ export class Session {
     this.opened?.plain?.free();
     this.view = 'file';
     // The row of before may be out of date: a key may have come.
-    const current = row && (this.rows.find(({ name, picked, entry }) => name === row.name && (entry !== null || picked === row.picked)) ?? row);
+    const current = row && ((row.entry || !row.picked ? this.listing.ofName(row.name) : this.listing.ofFile(row.picked)) ?? row);
     this.opened = null;
     if (!current) return this.#changed();
     await this.#during('Looking into the file…', async () => {

@@ -7,12 +7,12 @@ import { createServer } from 'vite';
 import { here, sstTail } from './support.mjs';
 
 let server;
-let bytes, formats, intake, rows, verdict, crc;
+let bytes, formats, intake, kinds, rows, verdict, crc;
 
 before(async () => {
   server = await createServer({ root: here, configFile: `${here}/vite.config.mjs`, server: { middlewareMode: true, hmr: false, ws: false }, appType: 'custom', optimizeDeps: { noDiscovery: true }, logLevel: 'error' });
   const load = (name) => server.ssrLoadModule(`/src/model/${name}.ts`);
-  [bytes, formats, intake, rows, verdict, crc] = await Promise.all(['bytes', 'formats', 'intake', 'rows', 'verdict', 'crc32c'].map(load));
+  [bytes, formats, intake, kinds, rows, verdict, crc] = await Promise.all(['bytes', 'formats', 'intake', 'kinds', 'rows', 'verdict', 'crc32c'].map(load));
 });
 after(() => server.close());
 
@@ -118,35 +118,94 @@ test('label and bytes are compared', () => {
   assert.match(verdict.judge({ name: 'db/1.sst', method: 'aes128-ctr', disk: random, plain: json }).text, /suggests a RocksDB table/);
 });
 
+const entry = (name, keyId = 1n, method = 'aes128-ctr') => ({ name, keyId, method, methodNumber: method === 'plaintext' ? 1 : 2, iv: new Uint8Array(16) });
+const picked = (path, size = 5) => ({ path, file: { size } });
+
+/** As of a dictionary. */
+function dictionaryOf(entries) {
+  return {
+    entryCount: entries.length,
+    entryAt: (at) => entries[at],
+    nameAt: (at) => entries[at]?.name,
+    keyIdAt: (at) => entries[at]?.keyId,
+    methodNumberAt: (at) => entries[at]?.methodNumber,
+    indexOf: (name) => entries.findIndex((entry) => entry.name === name),
+  };
+}
+
+function listed(entries, files, keys = new Set([1n]), bound = new Map()) {
+  const dictionary = dictionaryOf(entries);
+  return rows.list(dictionary, kinds.kindsOf(dictionary), files, keys, bound, async () => true);
+}
+
+const all = ({ length, at }) => Array.from({ length }, (_, index) => at(index));
+const rowsOf = (listing) => all({ length: listing.length, at: (index) => listing.at(index) });
+const methods = new Set(['aes128-ctr']);
+
 test('files are matched to entries by the end of their path', async () => {
-  const entry = (name, keyId = 1n) => ({ name, keyId, method: 'aes128-ctr', methodNumber: 2, iv: new Uint8Array(16) });
-  const picked = (path) => ({ path, file: { size: 5 } });
-  const entries = [entry('/data/db/1.sst'), entry('/data/raft/1.sst'), entry('/data/db/2.sst', 9n)];
-  const found = await rows.list(
-    { entryCount: entries.length, entryAt: (at) => entries[at] },
+  const found = await listed(
+    [entry('/data/db/1.sst'), entry('/data/raft/1.sst'), entry('/data/db/2.sst', 9n)],
     [picked('copy/raft/1.sst'), picked('copy/db/1.sst'), picked('copy/other')],
-    new Set([1n]),
-    new Map(),
-    async () => true,
   );
-  assert.deepEqual(found.rows.map(({ name, picked: file, state }) => [name, file?.path ?? null, state]), [
+  assert.deepEqual(rowsOf(found).map(({ name, picked: file, state }) => [name, file?.path ?? null, state]), [
     ['/data/db/1.sst', 'copy/db/1.sst', 'ready'],
     ['/data/raft/1.sst', 'copy/raft/1.sst', 'ready'],
     ['/data/db/2.sst', null, 'key missing'],
     ['copy/other', 'copy/other', 'no entry'],
   ]);
-  assert.deepEqual([...found.states], [['ready', 2], ['key missing', 1], ['no entry', 1]]);
-  assert.deepEqual([...found.keys], [['1', { files: 2, bytes: 10, methods: new Set(['aes128-ctr']) }], ['9', { files: 1, bytes: 0, methods: new Set(['aes128-ctr']) }]]);
+  assert.deepEqual(new Map(found.states), new Map([['ready', 2], ['key missing', 1], ['no entry', 1]]));
+  assert.deepEqual([...found.keys], [['1', { files: 2, bytes: 10, methods }], ['9', { files: 1, bytes: 0, methods }]]);
 });
 
-test('a query filters and sorts', () => {
-  const row = (name, key, size) => ({ name, key, size, method: 'm', state: 'ready', entry: null, picked: null });
-  const all = [row('/a/one', '1', 5), row('/a/two', '2', 3), row('/b/ONE', '1', 9)];
-  const names = (query) => rows.select(all, { ...rows.everything, ...query }).map(({ name }) => name);
+test('what is counted is what the rows say', async () => {
+  const entries = Array.from({ length: 200 }, (_, at) => entry(`/db/${String(at).padStart(3, '0')}`, BigInt(at % 7), at % 11 ? 'aes128-ctr' : 'plaintext'));
+  const files = Array.from({ length: 60 }, (_, at) => picked(`db/${String(at * 4).padStart(3, '0')}`, at));
+  for (const keys of [null, new Set([1n, 3n, 5n])]) {
+    const found = await listed(entries, files, keys);
+    const counted = new Map();
+    const bytes = new Map();
+    for (const { state, key, picked: file } of rowsOf(found)) {
+      counted.set(state, (counted.get(state) ?? 0) + 1);
+      if (key) bytes.set(key, (bytes.get(key) ?? 0) + (file?.file.size ?? 0));
+    }
+    assert.deepEqual(new Map(found.states), counted);
+    assert.deepEqual(new Map([...found.keys].map(([key, use]) => [key, use.bytes])), bytes);
+    assert.ok(counted.get('no entry') > 0 && counted.size > 2);
+  }
+});
+
+test('a row is found by its name, and by its file', async () => {
+  const [of, stray] = [picked('copy/1.sst'), picked('1.sst.bak')];
+  const found = await listed([entry('/db/1.sst'), entry('/db/2.sst')], [of, stray]);
+  assert.deepEqual(['/db/2.sst', '1.sst.bak', 'copy/1.sst'].map((name) => found.ofName(name)?.name), ['/db/2.sst', '1.sst.bak', undefined]);
+  assert.deepEqual([of, stray, picked('copy/1.sst')].map((file) => found.ofFile(file)?.name), ['/db/1.sst', '1.sst.bak', undefined]);
+});
+
+test('a file that was bound to an entry is its file, whatever it is called', async () => {
+  const file = picked('renamed');
+  const found = await listed([entry('/db/1.sst'), entry('/db/2.sst')], [file], new Set([1n]), new Map([['/db/2.sst', file]]));
+  assert.deepEqual(rowsOf(found).map(({ state }) => state), ['not picked', 'ready']);
+});
+
+test('a query filters and sorts', async () => {
+  const found = await listed(
+    [entry('/a/one', 10n), entry('/a/two', 9n), entry('/b/ONE', 10n), entry('/b/plain', 0n, 'plaintext')],
+    [picked('a/one', 5), picked('a/two', 3), picked('b/ONE', 9), picked('stray', 4)],
+    new Set([10n]),
+  );
+  const names = (query) => all(rows.select(found, { ...rows.everything, ...query })).map(({ name }) => name);
+  const everything = ['/a/one', '/a/two', '/b/ONE', '/b/plain', 'stray'];
+  assert.deepEqual(names({}), everything);
+  assert.deepEqual(names({ down: true }), everything.toReversed());
   assert.deepEqual(names({ search: 'one' }), ['/a/one', '/b/ONE']);
   assert.deepEqual(names({ search: 'b one' }), ['/b/ONE']);
-  assert.deepEqual(names({ key: '2' }), ['/a/two']);
-  assert.deepEqual(names({ sort: 'size', down: true }), ['/b/ONE', '/a/one', '/a/two']);
+  assert.deepEqual(names({ key: '9' }), ['/a/two']);
+  assert.deepEqual(names({ method: 'plaintext' }), ['/b/plain']);
+  assert.deepEqual(names({ state: 'ready' }), ['/a/one', '/b/ONE']);
+  assert.deepEqual(names({ state: 'no entry', search: 'r' }), ['stray']);
+  assert.deepEqual(names({ sort: 'size', down: true }), ['/b/ONE', '/a/one', 'stray', '/a/two', '/b/plain']);
+  assert.deepEqual(names({ sort: 'state' }), ['/a/two', 'stray', '/b/plain', '/a/one', '/b/ONE']);
+  assert.deepEqual(names({ sort: 'method' }), ['stray', '/a/one', '/a/two', '/b/ONE', '/b/plain']);
 });
 
 test('roles are told by names', () => {

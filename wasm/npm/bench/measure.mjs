@@ -1,10 +1,13 @@
 // How fast subjects are that do the same: they take turns in short slices, in one process, and each one's best slice counts.
 
-/** Length of a slice in milliseconds, and for how long all subjects together have turns. */
-const SLICE = 20;
+/** For how long all subjects together have turns, in milliseconds. */
 const TOGETHER = 5000;
-/** From this length on, in bytes, a slice is one call: the clock is fine enough, and other work on the machine hits fewer of them. */
-const ONE_CALL_FROM = 1 << 20;
+
+/**
+ * Length of a slice in milliseconds. Results of a mebibyte and more are soon collected again, and who makes many in a row has only his own
+ * to wait for: with a call each, one subject of two that do the same was seen to pay for both.
+ */
+const sliceOf = (length) => (length < 1 << 20 ? 20 : 100);
 
 /**
  * Megabytes per second of each subject, a function from nothing to its result or a promise of it. Results are compared once, before
@@ -20,7 +23,7 @@ export async function measure(length, subjects) {
   }
   const best = Object.fromEntries(names.map((name) => [name, 0]));
   for (const end = performance.now() + TOGETHER; performance.now() < end; ) {
-    // The other way round each time: what one leaves to be collected shall not always be the same one's burden.
+    // The other way round each time: what one leaves behind shall not always be the same one's burden.
     for (const name of names.reverse()) best[name] = Math.max(best[name], await slice(length, subjects[name]));
   }
   return best;
@@ -28,9 +31,8 @@ export async function measure(length, subjects) {
 
 async function slice(length, work) {
   const start = performance.now();
-  const least = length < ONE_CALL_FROM ? SLICE : 0;
   let [calls, milliseconds] = [0, 0];
-  while (calls === 0 || milliseconds < least) {
+  while (milliseconds < sliceOf(length)) {
     const result = work();
     // To wait for what is there already would be measured too.
     if (result instanceof Promise) await result;

@@ -70,7 +70,6 @@ export class FileDictionary {
   readonly #columns: Columns;
   #entries: FileEntry[] | undefined;
   #records: LogRecord[] | undefined;
-  #byName: Map<string, FileEntry> | undefined;
 
   private constructor(columns: Columns) {
     this.#columns = columns;
@@ -134,27 +133,63 @@ export class FileDictionary {
 
   /** What stands at a place of {@link entries}, without making all of them; `undefined` where nothing does. */
   entryAt(index: number): FileEntry | undefined {
-    return hasRow(this.#columns.entries, index) ? entryOf(this.#columns.entries, index) : undefined;
+    return rowAt(this.#columns.entries, index, entryOf);
   }
 
   /** What stands at a place of {@link records}, without making all of them; `undefined` where nothing does. */
   recordAt(index: number): LogRecord | undefined {
-    return hasRow(this.#columns.records, index) ? recordOf(this.#columns.records, index) : undefined;
+    return rowAt(this.#columns.records, index, recordOf);
   }
 
-  /** A file's entry, if it has one. TiKV takes a file without an entry for plaintext; whether to do so is up to the caller. */
+  /** The name at a place of {@link entries}, for tables so long that an entry for each row is too much; `undefined` where nothing stands. */
+  nameAt(index: number): string | undefined {
+    return rowAt(this.#columns.entries, index, nameOf);
+  }
+
+  /** The id of the data key at a place of {@link entries}, as {@link nameAt}. */
+  keyIdAt(index: number): bigint | undefined {
+    return rowAt(this.#columns.entries, index, ({ keyIds }, row) => keyIds[row]);
+  }
+
+  /** The method's number at a place of {@link entries}, as {@link nameAt}. */
+  methodNumberAt(index: number): number | undefined {
+    return rowAt(this.#columns.entries, index, ({ methods }, row) => methods[row]);
+  }
+
+  /**
+   * Where a file's entry stands in {@link entries}; -1 where it has none. Found by halves, so that nothing has to be made for it.
+   *
+   * @throws {@link StillkeyError} `usage` when `name` is no string.
+   */
+  indexOf(name: string): number {
+    const entries = this.#columns.entries;
+    const wanted = guarded(() => new TextEncoder().encode(textOf(name, 'name')));
+    let [from, to] = [0, this.entryCount];
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      if (compare(nameBytesOf(entries, middle), wanted) < 0) from = middle + 1;
+      else to = middle;
+    }
+    // What isn't Unicode was encoded as something else.
+    return this.nameAt(from) === name ? from : -1;
+  }
+
+  /**
+   * A file's entry, if it has one. TiKV takes a file without an entry for plaintext; whether to do so is up to the caller.
+   *
+   * @throws {@link StillkeyError} `usage` when `name` is no string.
+   */
   find(name: string): FileEntry | undefined {
-    this.#byName ??= new Map(this.entries.map((entry) => [entry.name, entry]));
-    return this.#byName.get(name);
+    return this.entryAt(this.indexOf(name));
   }
 
   /**
    * A file's entry.
    *
-   * @throws {@link StillkeyError} `usage`, `not-found`.
+   * @throws {@link StillkeyError} `usage` when there is none (`not-found`) or `name` is no string.
    */
   get(name: string): FileEntry {
-    const entry = this.find(guarded(() => textOf(name, 'name')));
+    const entry = this.find(name);
     if (!entry) throw usage(`no entry ${JSON.stringify(name)} in the file dictionary`, 'not-found');
     return entry;
   }
@@ -238,7 +273,7 @@ function hasColumns(columns: InfoColumns | undefined, types: typeof infoTypes): 
 function entryOf(columns: InfoColumns, row: number): FileEntry {
   const methodNumber = columns.methods[row] ?? 0;
   return {
-    name: nameAt(columns, row),
+    name: nameOf(columns, row),
     keyId: columns.keyIds[row] ?? 0n,
     method: methodName(methodNumber),
     methodNumber,
@@ -246,8 +281,9 @@ function entryOf(columns: InfoColumns, row: number): FileEntry {
   };
 }
 
-function hasRow({ keyIds }: InfoColumns, index: number): boolean {
-  return Number.isInteger(index) && index >= 0 && index < keyIds.length;
+/** What `read` reads of a row; `undefined` where there is none. */
+function rowAt<C extends InfoColumns, R>(columns: C, index: number, read: (columns: C, row: number) => R): R | undefined {
+  return Number.isInteger(index) && index >= 0 && index < columns.keyIds.length ? read(columns, index) : undefined;
 }
 
 /** So many names are decoded at once, for a call to decode one takes as long as decoding some. */
@@ -255,20 +291,35 @@ const NAMES_AT_ONCE = 256;
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 const decoded = new WeakMap<InfoColumns, { readonly first: number; readonly text: string }>();
 
-function nameAt(columns: InfoColumns, row: number): string {
+function startOf({ nameEnds }: InfoColumns, row: number): number {
+  return nameEnds[row - 1] ?? 0;
+}
+
+function nameBytesOf(columns: InfoColumns, row: number): Uint8Array {
+  return columns.names.subarray(startOf(columns, row), columns.nameEnds[row]);
+}
+
+function nameOf(columns: InfoColumns, row: number): string {
   const { names, nameEnds } = columns;
-  const startOf = (row: number): number => nameEnds[row - 1] ?? 0;
   const first = row - (row % NAMES_AT_ONCE);
-  const [from, to] = [startOf(first), startOf(Math.min(first + NAMES_AT_ONCE, nameEnds.length))];
+  const [from, to] = [startOf(columns, first), startOf(columns, Math.min(first + NAMES_AT_ONCE, nameEnds.length))];
   let block = decoded.get(columns);
   if (block?.first !== first) {
     block = { first, text: utf8.decode(names.subarray(from, to)) };
     decoded.set(columns, block);
   }
-  const [start, end] = [startOf(row), startOf(row + 1)];
   // A character of more than one byte moves what follows it.
   const isAscii = block.text.length === to - from;
-  return isAscii ? block.text.slice(start - from, end - from) : utf8.decode(names.subarray(start, end));
+  return isAscii ? block.text.slice(startOf(columns, row) - from, startOf(columns, row + 1) - from) : utf8.decode(nameBytesOf(columns, row));
+}
+
+/** The order of the dictionary: byte by byte, and a beginning comes before what goes on. */
+function compare(a: Uint8Array, b: Uint8Array): number {
+  for (let at = 0; at < a.length && at < b.length; at++) {
+    const difference = (a[at] ?? 0) - (b[at] ?? 0);
+    if (difference) return difference;
+  }
+  return a.length - b.length;
 }
 
 function recordOf(columns: RecordColumns, row: number): LogRecord {
@@ -278,7 +329,7 @@ function recordOf(columns: RecordColumns, row: number): LogRecord {
     length: columns.lengths[row] ?? 0,
     checksum: columns.checksums[row] ?? 0,
     kind: isInsert ? 'insert' : 'remove',
-    name: nameAt(columns, row),
+    name: nameOf(columns, row),
     entry: isInsert ? entryOf(columns, row) : null,
   };
 }

@@ -90,8 +90,3 @@ function show(value) {
 function shorten(text) {
   return text.length > 1000 ? `${text.slice(0, 1000)}… (${text.length} characters)` : text;
 }
-
-/** Milliseconds: of the processor's work for this process where that is known, else by the clock on the wall. */
-export function clock() {
-  return globalThis.process?.cpuUsage ? process.cpuUsage().user / 1e3 : performance.now();
-}

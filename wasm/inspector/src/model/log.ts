@@ -1,5 +1,6 @@
 /** The log of a file.dict as a list without gaps: every byte of the file is in one of its parts. */
 import type { FileDictionary, LogRecord } from 'stillkey';
+import type { Rows } from './rows.js';
 
 /** A part of the file. */
 export interface Part {
@@ -13,7 +14,7 @@ export interface Part {
 const HEADER = 16;
 
 /** All parts, in their order; each is made when it is looked at. */
-export function partsOf(dictionary: FileDictionary, fileSize: number): { readonly length: number; at(index: number): Part | undefined } {
+export function partsOf(dictionary: FileDictionary, fileSize: number): Rows<Part> {
   const { verdict, version, recordCount } = dictionary;
   const end = verdict.state === 'complete' ? fileSize : verdict.at;
   const log = version === 1 ? fileSize : (dictionary.recordAt(0)?.offset ?? end);

@@ -1,6 +1,7 @@
 /** The table of files: entries of the dictionary and picked files, brought together; and how it is searched, filtered and sorted. */
-import type { FileDictionary, FileEntry } from 'stillkey';
+import type { FileEntry } from 'stillkey';
 import { baseName, type Picked } from './intake.js';
+import { type Entries, type Kind, type Kinds, noKinds } from './kinds.js';
 
 /** What can be said about a file. */
 export const states = ['ready', 'not picked', 'locked', 'key missing', 'unknown method', 'plaintext', 'no entry'] as const;
@@ -29,38 +30,20 @@ export interface Row {
   readonly size: number;
 }
 
+/** A list whose items are made when they are looked at: most never are. */
+export interface Rows<R> {
+  readonly length: number;
+  at(index: number): R | undefined;
+}
+
 /** Ids of the keys at hand; `null` while key.dict isn't open. */
 export type KnownKeys = ReadonlySet<bigint> | null;
-
-/** What rows are made of. */
-export type Entries = Pick<FileDictionary, 'entryCount' | 'entryAt'>;
 
 /** Lets others have their turn, if it is time; says whether to go on. */
 export type Turn = (done: number, all: number) => Promise<boolean>;
 
-/** Rows that are made between two turns. */
+/** Names that are looked at between two turns. */
 const SLICE = 4096;
-
-/** A row of the dictionary. Its entry is made when it is looked at: most never are, and one takes more memory than all the rest. */
-class EntryRow implements Row {
-  constructor(
-    private readonly entries: Entries,
-    private readonly at: number,
-    readonly name: string,
-    readonly picked: Picked | null,
-    readonly state: State,
-    readonly key: string,
-    readonly method: string,
-  ) {}
-
-  get entry(): FileEntry | null {
-    return this.entries.entryAt(this.at) ?? null;
-  }
-
-  get size(): number {
-    return this.picked?.file.size ?? -1;
-  }
-}
 
 /** What uses a key. */
 export interface Use {
@@ -71,33 +54,143 @@ export interface Use {
   readonly methods: Set<string>;
 }
 
-/** The table, and what is to be said of it as a whole: counted on the way, since one look at millions of rows is long enough. */
-export class Listing {
-  readonly rows: Row[] = [];
-  /** Values of the columns, in the order of their first appearance, with what has them. */
+/** What the rows of a kind show. */
+interface KindColumns {
+  readonly key: string;
+  readonly method: string;
+  readonly state: State;
+}
+
+/** The table, entries first, in the order of their names, then picked files without an entry; and what is to be said of it as a whole. */
+export class Listing implements Rows<Row> {
+  readonly length: number;
+  /** Values of the columns, with what has them. */
   readonly keys = new Map<string, Use>();
   readonly methods = new Set<string>();
   readonly states = new Map<State, number>();
 
-  add(row: Row): void {
-    const { key, method, state, size } = row;
-    this.rows.push(row);
-    this.states.set(state, (this.states.get(state) ?? 0) + 1);
-    if (method) this.methods.add(method);
-    if (!key) return;
-    let use = this.keys.get(key);
-    if (!use) this.keys.set(key, (use = { files: 0, bytes: 0, methods: new Set() }));
-    use.files++;
-    use.bytes += Math.max(0, size);
-    use.methods.add(method);
+  readonly #entries: Entries | null;
+  readonly #kinds: readonly KindColumns[];
+  readonly #kindOf: Uint32Array;
+  readonly #fileOf: ReadonlyMap<number, Picked>;
+  readonly #strays: readonly Picked[];
+
+  /** `fileOf` has the picked files of entries, `strays` those without one. */
+  constructor(
+    entries: Entries | null = null,
+    { all, of }: Kinds = noKinds,
+    known: KnownKeys = null,
+    fileOf: ReadonlyMap<number, Picked> = new Map(),
+    strays: readonly Picked[] = [],
+  ) {
+    this.#entries = entries;
+    this.#kinds = all.map((kind) => ({
+      key: kind.method === 'plaintext' ? '' : String(kind.keyId),
+      method: kind.method === 'unknown' ? `unknown (${kind.methodNumber})` : kind.method,
+      state: stateOf(kind, known),
+    }));
+    this.#kindOf = of;
+    this.#fileOf = fileOf;
+    this.#strays = strays;
+    this.length = of.length + strays.length;
+    all.forEach(({ entries: number }, at) => {
+      const { key, method, state } = this.#kinds[at] as KindColumns;
+      this.#count(state, number);
+      this.methods.add(method);
+      if (!key) return;
+      let use = this.keys.get(key);
+      if (!use) this.keys.set(key, (use = { files: 0, bytes: 0, methods: new Set() }));
+      use.files += number;
+      use.methods.add(method);
+    });
+    for (const [at, { file }] of fileOf) {
+      const { key, state } = this.#kindAt(at);
+      this.#count(state, -1);
+      this.#count(withFile(state), 1);
+      const use = this.keys.get(key);
+      if (use) use.bytes += file.size;
+    }
+    if (strays.length) this.#count('no entry', strays.length);
+  }
+
+  at(index: number): Row | undefined {
+    const stray = this.#strays[index - this.#kindOf.length];
+    if (stray) return { name: stray.path, entry: null, picked: stray, state: 'no entry', key: '', method: '', size: stray.file.size };
+    const entry = this.#entries?.entryAt(index);
+    if (!entry) return undefined;
+    const { key, method } = this.#kindAt(index);
+    return { name: entry.name, entry, picked: this.#fileOf.get(index) ?? null, state: this.stateAt(index), key, method, size: this.sizeAt(index) };
+  }
+
+  /** The row of an entry; where there is none, of a picked file. */
+  ofName(name: string): Row | undefined {
+    const index = this.#entries?.indexOf(name) ?? -1;
+    return index < 0 ? this.#stray(({ path }) => path === name) : this.at(index);
+  }
+
+  /** The row of a picked file. */
+  ofFile(picked: Picked): Row | undefined {
+    for (const [index, file] of this.#fileOf) if (file === picked) return this.at(index);
+    return this.#stray((file) => file === picked);
+  }
+
+  #stray(is: (file: Picked) => boolean): Row | undefined {
+    const at = this.#strays.findIndex(is);
+    return at < 0 ? undefined : this.at(this.#kindOf.length + at);
+  }
+
+  nameAt(index: number): string {
+    return this.#entries?.nameAt(index) ?? this.#strays[index - this.#kindOf.length]?.path ?? '';
+  }
+
+  keyAt(index: number): string {
+    return this.#kindAt(index).key;
+  }
+
+  methodAt(index: number): string {
+    return this.#kindAt(index).method;
+  }
+
+  stateAt(index: number): State {
+    const { state } = this.#kindAt(index);
+    return this.#fileOf.has(index) ? withFile(state) : state;
+  }
+
+  sizeAt(index: number): number {
+    return (this.#fileOf.get(index) ?? this.#strays[index - this.#kindOf.length])?.file.size ?? -1;
+  }
+
+  #kindAt(index: number): KindColumns {
+    return this.#kinds[this.#kindOf[index] ?? -1] ?? strayKind;
+  }
+
+  #count(state: State, number: number): void {
+    const now = (this.states.get(state) ?? 0) + number;
+    if (now) this.states.set(state, now);
+    else this.states.delete(state);
   }
 }
 
-/** All rows, entries first, in the order of their names; `null` when `turn` ended it. */
+const strayKind: KindColumns = { key: '', method: '', state: 'no entry' };
+
+/** What an entry is without its file. */
+function stateOf({ method, keyId }: Kind, known: KnownKeys): State {
+  if (method === 'plaintext') return 'plaintext';
+  if (method === 'unknown') return 'unknown method';
+  if (!known) return 'locked';
+  return known.has(keyId) ? 'not picked' : 'key missing';
+}
+
+function withFile(state: State): State {
+  return state === 'not picked' ? 'ready' : state;
+}
+
+/** Brings entries and picked files together; `bound` are those that names don't tell. `null` when `turn` ended it. */
 export async function list(
   entries: Entries | null,
+  kinds: Kinds,
   picked: readonly Picked[],
-  keys: KnownKeys,
+  known: KnownKeys,
   bound: ReadonlyMap<string, Picked>,
   turn: Turn,
 ): Promise<Listing | null> {
@@ -108,33 +201,19 @@ export async function list(
     if (others) others.push(one);
     else byBaseName.set(name, [one]);
   }
+  const files = new Map<number, Picked>();
   const used = new Set<Picked>();
-  // Few keys have many files, and numbers of 64 bits take long to write out.
-  const ids = new Map<bigint, string>();
-  const textOf = (id: bigint) => {
-    let text = ids.get(id);
-    if (text === undefined) ids.set(id, (text = String(id)));
-    return text;
-  };
-  const listing = new Listing();
-  const all = entries?.entryCount ?? 0;
+  const all = entries && picked.length ? entries.entryCount : 0;
   for (let at = 0; at < all; at++) {
     if (at % SLICE === 0 && !(await turn(at, all))) return null;
-    const entry = entries?.entryAt(at);
-    if (!entries || !entry) break;
-    const { name } = entry;
-    const candidates = picked.length ? byBaseName.get(baseName(name)) : undefined;
-    const file = bound.get(name) ?? (candidates ? bestMatch(name, candidates) : null);
-    if (file) used.add(file);
-    const key = entry.method === 'plaintext' ? '' : textOf(entry.keyId);
-    const method = entry.method === 'unknown' ? `unknown (${entry.methodNumber})` : entry.method;
-    listing.add(new EntryRow(entries, at, name, file, stateOf(entry, file, keys), key, method));
+    const name = entries?.nameAt(at) ?? '';
+    const candidates = byBaseName.get(baseName(name));
+    const file = bound.get(name) ?? (candidates && bestMatch(name, candidates));
+    if (!file) continue;
+    files.set(at, file);
+    used.add(file);
   }
-  for (const one of picked) {
-    if (used.has(one)) continue;
-    listing.add({ name: one.path, entry: null, picked: one, state: 'no entry', key: '', method: '', size: one.file.size });
-  }
-  return listing;
+  return new Listing(entries, kinds, known, files, picked.filter((one) => !used.has(one)));
 }
 
 /** Of files with the same last name, the one that shares most of the path's end. */
@@ -153,14 +232,6 @@ function sharedEnd(a: string, b: string): number {
   return until < 0 ? one.length : until;
 }
 
-function stateOf(entry: FileEntry, file: Picked | null, keys: KnownKeys): State {
-  if (entry.method === 'plaintext') return 'plaintext';
-  if (entry.method === 'unknown') return 'unknown method';
-  if (keys && !keys.has(entry.keyId)) return 'key missing';
-  if (!keys) return 'locked';
-  return file ? 'ready' : 'not picked';
-}
-
 export type Column = 'name' | 'key' | 'method' | 'size' | 'state';
 
 /** What is to be seen of the table. */
@@ -176,31 +247,52 @@ export interface Query {
 export const everything: Query = { search: '', key: '', method: '', state: '', sort: 'name', down: false };
 
 /** The rows that a query asks for, in its order. */
-export function select(rows: readonly Row[], query: Query): readonly Row[] {
-  const words = query.search.toLowerCase().split(/\s+/).filter(Boolean);
-  const asksForAll = !query.key && !query.method && !query.state && !words.length;
-  const found = asksForAll
-    ? rows
-    : rows.filter(
-        (row) =>
-          (!query.key || row.key === query.key) &&
-          (!query.method || row.method === query.method) &&
-          (!query.state || row.state === query.state) &&
-          (!words.length || words.every((word) => row.name.toLowerCase().includes(word))),
-      );
+export function select(listing: Listing, query: Query): Rows<Row> {
+  const found = filtered(listing, query);
   // Entries come sorted by name, and picked files behind them.
-  const sorted = query.sort === 'name' ? found : sortedBy(found, query.sort);
-  return query.down ? [...sorted].reverse() : sorted;
+  const sorted = query.sort === 'name' ? found : sortedBy(listing, query.sort, found);
+  if (query.down) sorted.reverse();
+  return { length: sorted.length, at: (index) => listing.at(sorted[index] ?? -1) };
+}
+
+/** The places of the rows that fit. */
+function filtered(listing: Listing, { search, key, method, state }: Query): Uint32Array {
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = new Uint32Array(listing.length);
+  let count = 0;
+  for (let at = 0; at < listing.length; at++) {
+    if (key && listing.keyAt(at) !== key) continue;
+    if (method && listing.methodAt(at) !== method) continue;
+    if (state && listing.stateAt(at) !== state) continue;
+    if (words.length) {
+      const name = listing.nameAt(at).toLowerCase();
+      if (!words.every((word) => name.includes(word))) continue;
+    }
+    found[count++] = at;
+  }
+  return found.subarray(0, count);
 }
 
 /** Few values, many rows: only the values are compared. */
-function sortedBy(rows: readonly Row[], column: Exclude<Column, 'name'>): Row[] {
-  const groups = new Map<string | number, Row[]>();
+function sortedBy(listing: Listing, column: Exclude<Column, 'name'>, rows: Uint32Array): Uint32Array {
+  const valueAt = { key: listing.keyAt, method: listing.methodAt, state: listing.stateAt, size: listing.sizeAt }[column].bind(listing);
+  const numbers = new Map<string | number, number>();
   for (const row of rows) {
-    const group = groups.get(row[column]);
-    if (group) group.push(row);
-    else groups.set(row[column], [row]);
+    const value = valueAt(row);
+    numbers.set(value, (numbers.get(value) ?? 0) + 1);
   }
-  const inOrder = [...groups].sort(([a], [b]) => (a < b ? -1 : 1));
-  return inOrder.flatMap(([, group]) => group);
+  // Where the rows of each value begin.
+  let start = 0;
+  for (const [value, number] of [...numbers].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    numbers.set(value, start);
+    start += number;
+  }
+  const sorted = new Uint32Array(rows.length);
+  for (const row of rows) {
+    const value = valueAt(row);
+    const place = numbers.get(value) ?? 0;
+    sorted[place] = row;
+    numbers.set(value, place + 1);
+  }
+  return sorted;
 }

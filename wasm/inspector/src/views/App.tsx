@@ -39,7 +39,7 @@ export function App({ session }: { session: Session }) {
             {views.map(([name, label]) => (
               <button type="button" aria-current={view === name ? 'page' : undefined} onClick={() => session.show(name)}>
                 {label}
-                {name === 'files' && session.rows.length ? <span class="count">{count(session.rows.length, '', '').trim()}</span> : null}
+                {name === 'files' && session.listing.length ? <span class="count">{count(session.listing.length, '', '').trim()}</span> : null}
               </button>
             ))}
           </nav>

@@ -122,7 +122,7 @@ function Bindings({ session, opened }: { session: Session; opened: Opened }) {
 function entryNames(dictionary: FileDictionary): Iterable<string> {
   return {
     *[Symbol.iterator]() {
-      for (let at = 0; at < dictionary.entryCount; at++) yield dictionary.entryAt(at)?.name ?? '';
+      for (let at = 0; at < dictionary.entryCount; at++) yield dictionary.nameAt(at) ?? '';
     },
   };
 }

@@ -1,7 +1,7 @@
 /** The table of files. */
 import { useMemo } from 'preact/hooks';
 import { count, size } from '../model/bytes.js';
-import { type Column, everything, type Row, select, stateMeaning } from '../model/rows.js';
+import { type Column, everything, type Row, select, stateMeaning, states } from '../model/rows.js';
 import type { Session } from '../session.js';
 import { Message } from './Message.js';
 import { type GridColumn, VirtualGrid } from './VirtualGrid.js';
@@ -18,9 +18,9 @@ export function Path({ of: path }: { of: string }) {
 }
 
 export function FilesView({ session }: { session: Session }) {
-  const { rows, listing, query, fileDict } = session;
-  const shown = useMemo(() => select(rows, query), [rows, query]);
-  const values = { key: [...listing.keys.keys()], method: [...listing.methods], state: [...listing.states.keys()] };
+  const { listing, query, fileDict } = session;
+  const shown = useMemo(() => select(listing, query), [listing, query]);
+  const values = { key: [...listing.keys.keys()], method: [...listing.methods], state: states.filter((state) => listing.states.has(state)) };
   const sorted = (column: Column) => (query.sort !== column ? 'none' : query.down ? 'descending' : 'ascending');
   const columns: GridColumn<Row>[] = [
     { id: 'name', label: 'Name', cell: ({ name }) => <Path of={name} />, sorted: sorted('name') },
@@ -53,7 +53,7 @@ export function FilesView({ session }: { session: Session }) {
         {choice('method', 'Method')}
         {choice('state', 'State')}
         <p class="found" role="status">
-          {shown.length === rows.length ? count(rows.length, 'file') : `${count(shown.length, 'file')} of ${count(rows.length, '', '').trim()}`}
+          {shown.length === listing.length ? count(listing.length, 'file') : `${count(shown.length, 'file')} of ${count(listing.length, '', '').trim()}`}
         </p>
       </div>
       {shown.length ? (
@@ -67,8 +67,8 @@ export function FilesView({ session }: { session: Session }) {
         />
       ) : (
         <p class="nothing">
-          {rows.length ? 'No file fits. ' : 'Neither entries nor files yet: open file.dict or data files.'}
-          {rows.length ? (
+          {listing.length ? 'No file fits. ' : 'Neither entries nor files yet: open file.dict or data files.'}
+          {listing.length ? (
             <button type="button" onClick={() => session.ask(everything)}>
               Show all
             </button>

@@ -1,6 +1,7 @@
 /** A table of any length: only the rows in sight are in the page. Arrow keys move, Enter opens. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import type { Rows } from '../model/rows.js';
 
 /** Height of a row in pixels; the style sheet says the same. */
 const ROW = 28;
@@ -17,12 +18,6 @@ export interface GridColumn<Row> {
   readonly number?: boolean;
   /** Whether and how the rows are sorted by it; `undefined` where they can't be. */
   readonly sorted?: 'ascending' | 'descending' | 'none';
-}
-
-/** A list of which only what is in sight has to exist. */
-export interface Rows<Row> {
-  readonly length: number;
-  at(index: number): Row | undefined;
 }
 
 interface Properties<Row> {

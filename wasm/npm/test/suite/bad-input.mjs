@@ -128,6 +128,7 @@ export function define(stillkey, { test, cases }) {
     const stream = new CtrStream(dictionary.dataKey(id, 'sm4-ctr'), new Uint8Array(16));
     const opened = await SealedObject.from(SealedObject.seal(plaintext(9), key), key);
     const blob = new Blob(['abc']);
+    const files = FileDictionary.parse(fromHex(cases.fileDictionaries[0].bytes));
     const bytes = () => new Uint8Array(4);
     const entries = {
       parse: (v) => FileDictionary.parse(v),
@@ -135,9 +136,13 @@ export function define(stillkey, { test, cases }) {
       reading: (v) => FileDictionary.parse(new Uint8Array(16), { reading: v }),
       fromMessage: (v) => FileDictionary.fromMessage(v),
       messageColumns: (v) => FileDictionary.fromMessage({ ...FileDictionary.parse(new Uint8Array([2, ...new Array(15).fill(0)])).toMessage()[0], entries: v }),
-      entryAt: (v) => FileDictionary.parse(fromHex(cases.fileDictionaries[0].bytes)).entryAt(v),
-      recordAt: (v) => FileDictionary.parse(fromHex(cases.fileDictionaries[0].bytes)).recordAt(v),
-      find: (v) => FileDictionary.parse(fromHex(cases.fileDictionaries[0].bytes)).get(v),
+      entryAt: (v) => files.entryAt(v),
+      recordAt: (v) => files.recordAt(v),
+      nameAt: (v) => files.nameAt(v),
+      keyIdAt: (v) => files.keyIdAt(v),
+      indexOf: (v) => files.indexOf(v),
+      find: (v) => files.find(v),
+      get: (v) => files.get(v),
       keysOpen: (v) => KeyDictionary.open(v, key),
       keysOpenKey: (v) => KeyDictionary.open(bytes(), v),
       keysSealing: (v) => KeyDictionary.sealing(v),
