@@ -6,7 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { ctr, folder, golden, goldenCase, here, HUGE, largestFileDict, makeVault, manyEntries, masterKeys, pick, settled, show, start, useKey, vectors } from './support.mjs';
+import { ctr, fileDict, folder, golden, goldenCase, here, HUGE, largestFileDict, largestKeyDict, makeVault, manyEntries, masterKeys, pick, settled, show, start, useKey, vectors } from './support.mjs';
 
 const axe = readFileSync(join(here, 'node_modules/axe-core/axe.min.js'), 'utf8');
 const pictures = join(here, 'screenshots');
@@ -457,6 +457,19 @@ onPage('the page answers while the largest dictionary is read, and reading can b
   await page.locator('[data-row="0"]').focus();
   await page.keyboard.press('End');
   await page.locator('.log .body .row', { hasText: '099999.sst' }).waitFor();
+});
+
+onPage('as many keys as fit into a key.dict, and entries that each have their own, leave the page usable', async (page, t) => {
+  const path = await folder(t);
+  await writeFile(join(path, 'key.dict'), largestKeyDict());
+  await writeFile(join(path, 'file.dict'), fileDict(Array.from({ length: 200_000 }, (_, at) => ({ name: `/${at}`, keyId: BigInt(at) + 7n, iv: Buffer.alloc(16), method: 2 }))));
+  await pick(page, 'Open files', [join(path, 'key.dict'), join(path, 'file.dict')]);
+  await settled(page);
+  await page.locator('.keys', { hasText: /Shown are 500 of \d\d\d.\d\d\d keys/ }).waitFor();
+  await show(page, 'Files');
+  await page.getByLabel('Key', { exact: true }).fill('100007');
+  await page.locator('.found', { hasText: '1 file of 200' }).waitFor();
+  await page.locator('.files [data-row="0"]', { hasText: '/100000' }).waitFor();
 });
 
 onPage('what reads dictionaries can connect to nothing either', async (page) => {

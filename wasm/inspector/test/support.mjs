@@ -166,6 +166,28 @@ export function largestFileDict(names) {
   return Buffer.concat([header, ...new Array(times).fill(records)]);
 }
 
+/** The largest key.dict that the page reads, in the clear; nobody rotates that often. */
+export function largestKeyDict() {
+  const entryOf = (id) => {
+    const key = Buffer.concat([Buffer.from([0x0a, 16]), Buffer.alloc(16, 1), Buffer.from([0x10, 2, 0x18]), varint(BigInt(1_600_000_000 + id))]);
+    return Buffer.concat([Buffer.from([0x08]), varint(BigInt(id)), Buffer.from([0x12, key.length]), key]);
+  };
+  const entries = [];
+  for (let [id, length] = [1, 0]; length < 2 ** 24 - 100; id++) {
+    const entry = entryOf(id);
+    entries.push(Buffer.from([0x0a, entry.length]), entry);
+    length += 2 + entry.length;
+  }
+  const keys = Buffer.concat(entries);
+  const method = Buffer.concat([Buffer.from('\n\x06method\x12\x09plaintext')]);
+  const content = Buffer.concat([Buffer.from([0x0a, method.length]), method, Buffer.from([0x12]), varint(BigInt(keys.length)), keys]);
+  const header = Buffer.alloc(16);
+  header[0] = 1;
+  header.writeUInt32BE(crc32(content), 4);
+  header.writeBigUInt64BE(BigInt(content.length), 8);
+  return Buffer.concat([header, content]);
+}
+
 /** Gives files to one of the page's pickers. */
 export async function pick(page, label, files) {
   await page.locator(`input[type=file][aria-label="${label}"]`).first().setInputFiles(files);

@@ -15,11 +15,14 @@ export interface KeyUse {
   readonly bytes: number;
 }
 
-/** All keys, the newest first, those that are missing at the end. */
+/** More keys than this, which only a mistake or malice makes, are not shown one by one. */
+export const MOST_KEYS = 500;
+
+/** All keys: the current one, the others from the newest on, those that are missing. */
 export function useOf(keys: readonly KeyEntry[] | null, used: ReadonlyMap<string, Use>): KeyUse[] {
   const byId = new Map(used);
-  const newestFirst = [...(keys ?? [])].sort((a, b) => Number(b.creationTime - a.creationTime) || Number(b.isCurrent) - Number(a.isCurrent));
-  const known = newestFirst.map((key): KeyUse => {
+  const inOrder = [...(keys ?? [])].sort((a, b) => Number(b.isCurrent) - Number(a.isCurrent) || Number(b.creationTime - a.creationTime));
+  const known = inOrder.map((key): KeyUse => {
     const id = String(key.id);
     const used = byId.get(id);
     byId.delete(id);

@@ -1,6 +1,7 @@
 /** The table of files. */
 import { useMemo } from 'preact/hooks';
 import { count, size } from '../model/bytes.js';
+import { MOST_KEYS } from '../model/keys.js';
 import { type Column, everything, type Row, select, stateMeaning, states } from '../model/rows.js';
 import type { Session } from '../session.js';
 import { Message } from './Message.js';
@@ -32,12 +33,16 @@ export function FilesView({ session }: { session: Session }) {
   const choice = (name: 'key' | 'method' | 'state', label: string) => (
     <label>
       <span>{label}</span>
-      <select value={query[name]} onChange={({ currentTarget }) => session.ask({ [name]: currentTarget.value })}>
-        <option value="">any</option>
-        {values[name].map((value) => (
-          <option value={value}>{value}</option>
-        ))}
-      </select>
+      {values[name].length > MOST_KEYS ? (
+        <input value={query[name]} spellcheck={false} placeholder="any" onInput={({ currentTarget }) => session.ask({ [name]: currentTarget.value.trim() })} />
+      ) : (
+        <select value={query[name]} onChange={({ currentTarget }) => session.ask({ [name]: currentTarget.value })}>
+          <option value="">any</option>
+          {values[name].map((value) => (
+            <option value={value}>{value}</option>
+          ))}
+        </select>
+      )}
     </label>
   );
   return (

@@ -1,7 +1,8 @@
 /** What the dictionaries say as a whole: forms, keys, and what uses them. */
-import { date, duration, grouped, size } from '../model/bytes.js';
+import { useMemo } from 'preact/hooks';
+import { count, date, duration, grouped, size } from '../model/bytes.js';
 import { explainLog } from '../model/explain.js';
-import { useOf } from '../model/keys.js';
+import { MOST_KEYS, useOf } from '../model/keys.js';
 import type { Session } from '../session.js';
 import { KeyChart } from './KeyChart.js';
 import { Message } from './Message.js';
@@ -18,8 +19,10 @@ export function Overview({ session }: { session: Session }) {
   const { keyDict, fileDict } = session;
   const now = Math.floor(Date.now() / 1000);
   const { states, keys } = session.listing;
-  const use = useOf(keyDict?.keys ?? null, keys);
-  const current = keyDict?.keys?.find(({ isCurrent }) => isCurrent);
+  const known = keyDict?.keys ?? null;
+  const use = useMemo(() => useOf(known, keys), [known, keys]);
+  const shown = use.slice(0, MOST_KEYS);
+  const current = known?.find(({ isCurrent }) => isCurrent);
   const due = keyDict?.handle?.rotationDue(
     { ...(current && current.method !== 'unknown' ? { method: current.method } : {}) },
     keyDict.sealing?.method !== 'plaintext',
@@ -104,7 +107,8 @@ export function Overview({ session }: { session: Session }) {
       {use.length ? (
         <section class="keys">
           <h3>Data keys</h3>
-          <KeyChart use={use} />
+          <KeyChart use={shown} />
+          {shown.length < use.length ? <p class="found">{`Shown are ${grouped(shown.length)} of ${count(use.length, 'key')}: the current one, and the newest.`}</p> : null}
           <div class="scroll" tabIndex={0} role="region" aria-label="Table of data keys">
             <table>
               <caption>Each data key, and what uses it</caption>
@@ -120,7 +124,7 @@ export function Overview({ session }: { session: Session }) {
                 </tr>
               </thead>
               <tbody>
-                {use.map((key) => (
+                {shown.map((key) => (
                   <tr>
                     <td>
                       <button
