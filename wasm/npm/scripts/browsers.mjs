@@ -1,16 +1,18 @@
-// A page in a browser that is installed: Chromium by Playwright, Firefox by Puppeteer, since Playwright drives only a Firefox of its own make.
+// A page in a browser that is installed: Chromium by Playwright, Firefox by Puppeteer, since Playwright drives only a Firefox of its own make,
+// and WebKit by its own driver, for the same reason.
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import puppeteer from 'puppeteer-core';
 
 import { serve } from './server.mjs';
+import { launchWebKit } from './webkit.mjs';
 
 const args = [
   '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync', '--enable-precise-memory-info',
 ];
 
-/** Where each may be, and what starts it. Of their pages, tests use only what both have. */
+/** Where each may be, and what starts it. Of their pages, tests use only what all have. */
 const browsers = {
   Chromium: {
     places: [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'],
@@ -19,6 +21,11 @@ const browsers = {
   Firefox: {
     places: [process.env.FIREFOX, '/usr/bin/firefox-esr', '/usr/bin/firefox'],
     launch: (executablePath) => puppeteer.launch({ browser: 'firefox', executablePath, protocolTimeout: 600_000 }),
+  },
+  WebKit: {
+    // Debian's; it is no command.
+    places: [process.env.WEBKIT, '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser'],
+    launch: launchWebKit,
   },
 };
 

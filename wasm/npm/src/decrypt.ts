@@ -66,8 +66,8 @@ export function decryptStream(info: FileInfo, options?: StreamOptions): Transfor
 /**
  * The plaintext of a `Blob` or `File`, or of a part of it, read as it is asked for: memory doesn't grow with the size.
  *
- * It is a byte stream: `getReader({ mode: 'byob' })` reads into a buffer of the caller's, so that nothing is allocated. {@link readAll} has
- * it in one piece.
+ * Where the host has byte streams, as all but Safari have, it is one: `getReader({ mode: 'byob' })` reads into a buffer of the caller's, so
+ * that nothing is allocated. {@link readAll} has it in one piece.
  *
  * @param info How the file is encrypted.
  * @throws {@link StillkeyError} as {@link KeyDictionary.dataKey}; `usage` for a range that can't be. Inside the stream, `usage`
@@ -104,10 +104,11 @@ class BlobReader {
   constructor(blob: Blob, [start, end]: readonly [number, number]) {
     this.#blob = blob;
     this.#at = start;
+    if (!hasByteStreams()) return;
     try {
       this.#reader = blob.slice(start, end).stream().getReader({ mode: 'byob' });
     } catch {
-      // An older host's streams don't take buffers.
+      // A host may have byte streams, and none of a Blob.
     }
   }
 
@@ -230,45 +231,56 @@ export function lazily(
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   let at = start;
   let ended = false;
-  const finish = (controller: ReadableByteStreamController) => {
+  const finish = (controller: Controller, request: ReadableStreamBYOBRequest | null) => {
     ended = true;
     ending.end();
     controller.close();
     // A reader that waits with a buffer gets it back.
-    controller.byobRequest?.respond(0);
+    request?.respond(0);
   };
-  return new ReadableStream(
-    {
-      type: 'bytes',
-      start: (controller) => ending.watch(controller),
-      async pull(controller) {
-        try {
-          if (at >= end) return finish(controller);
-          const request = controller.byobRequest;
-          const view = request?.view;
-          const length = Math.min(end, (Math.floor(at / size) + 1) * size) - at;
-          const piece = view
-            ? new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, Math.min(view.byteLength, length))
-            : guarded(() => new Uint8Array(length));
-          await fill(at, piece);
-          if (ended) return;
-          at += piece.length;
-          if (request) request.respond(piece.length);
-          else controller.enqueue(piece);
-          if (at >= end) finish(controller);
-        } catch (error) {
-          ended = true;
-          ending.end();
-          throw error;
-        }
-      },
-      cancel() {
+  const source = {
+    start: (controller: Controller) => ending.watch(controller),
+    async pull(controller: Controller) {
+      const requested = () => ('byobRequest' in controller ? controller.byobRequest : null);
+      try {
+        if (at >= end) return finish(controller, requested());
+        const request = requested();
+        const view = request?.view;
+        const length = Math.min(end, (Math.floor(at / size) + 1) * size) - at;
+        const piece = view
+          ? new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, Math.min(view.byteLength, length))
+          : guarded(() => new Uint8Array(length));
+        await fill(at, piece);
+        if (ended) return;
+        at += piece.length;
+        if (request) request.respond(piece.length);
+        else controller.enqueue(piece);
+        if (at >= end) finish(controller, requested());
+      } catch (error) {
         ended = true;
         ending.end();
-      },
+        throw error;
+      }
     },
-    { highWaterMark: 0 },
-  );
+    cancel() {
+      ended = true;
+      ending.end();
+    },
+  };
+  const atOnce = { highWaterMark: 0 };
+  return hasByteStreams() ? new ReadableStream({ type: 'bytes', ...source }, atOnce) : new ReadableStream(source, atOnce);
+}
+
+type Controller = ReadableByteStreamController | ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
+
+/** Whether streams can read into a buffer of the reader's. Safari's can't. */
+function hasByteStreams(): boolean {
+  try {
+    new ReadableStream({ type: 'bytes' });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** @internal The range within `size` bytes, whose end is cut off to `size`. */
