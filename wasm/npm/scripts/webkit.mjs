@@ -29,8 +29,7 @@ export async function launchWebKit(binary) {
     return {
       newPage: async () => pageOf(session),
       async close() {
-        await session.quit();
-        endAll();
+        await session.quit().finally(endAll);
       },
     };
   } catch (error) {

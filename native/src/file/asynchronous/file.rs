@@ -258,7 +258,7 @@ impl<F: fmt::Debug> fmt::Debug for AsyncEncryptedFile<F> {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing::*;
-    use super::super::testing::runtime;
+    use super::super::testing::{hold_up, runtime};
     use super::*;
     use proptest::prelude::*;
     use stillkey_core::Cipher;
@@ -396,11 +396,13 @@ mod tests {
             file.write_all(b"before").await.unwrap();
             file.rewind().await.unwrap();
             let mut read = [0; 6];
+            let hold = hold_up();
             let given_up = poll_fn(|cx| {
                 let mut data = ReadBuf::new(&mut read);
                 Poll::Ready(Pin::new(&mut file).poll_read(cx, &mut data))
             });
             assert!(given_up.await.is_pending());
+            drop(hold);
             file.write_all(b"aft").await.unwrap();
             file.rewind().await.unwrap();
             file.read_exact(&mut read).await.unwrap();
@@ -436,15 +438,12 @@ mod tests {
         let runtime = runtime();
         let mut file = file(Cipher::Aes128);
         let shared = Arc::clone(file.file());
-        // The thread for blocking work is held up, so that the write stays begun.
-        let (hold, held) = std::sync::mpsc::channel::<()>();
         runtime.block_on(async {
-            let holding = spawn_blocking(move || held.recv());
+            let hold = hold_up();
             file.write_all(b"on its way").await.unwrap();
             drop(file);
             assert_eq!(Arc::strong_count(&shared), 2, "this test and the write");
             drop(hold);
-            assert!(holding.await.unwrap().is_err());
             spawn_blocking(|| ()).await.unwrap();
         });
         assert_eq!(Arc::strong_count(&shared), 1);

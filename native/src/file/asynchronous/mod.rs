@@ -84,17 +84,26 @@ impl Keystream {
 mod testing {
     use std::io::{Cursor, Seek, Write};
     use std::pin::Pin;
+    use std::sync::mpsc;
     use std::task::{Context, Poll};
 
     use super::*;
     use proptest::prelude::*;
     use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf, SeekFrom};
     use tokio::runtime::{Builder, Runtime};
+    use tokio::task::spawn_blocking;
 
     /// With one thread for blocking work, which takes it up in order.
     pub(super) fn runtime() -> Runtime {
         let mut builder = Builder::new_current_thread();
         builder.max_blocking_threads(1).build().unwrap()
+    }
+
+    /// Holds up its thread for blocking work, so that what begins stays begun, until what comes back is dropped.
+    pub(super) fn hold_up() -> mpsc::Sender<()> {
+        let (hold, held) = mpsc::channel();
+        spawn_blocking(move || held.recv());
+        hold
     }
 
     /// Some moods, one of them willing.

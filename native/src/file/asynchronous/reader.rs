@@ -175,9 +175,8 @@ mod tests {
             let mut reader = AsyncEncryptedReader::new(file, stream(Cipher::Sm4));
             let mut data = [0; 10];
             reader.read_exact(&mut data).await.unwrap();
-            // Dropped after one poll, which can't be enough: the thread for blocking work is held up.
-            let (hold, held) = std::sync::mpsc::channel::<()>();
-            let _holding = tokio::task::spawn_blocking(move || held.recv());
+            // Dropped after one poll, which can't be enough.
+            let hold = hold_up();
             poll_fn(|cx| {
                 let seek = std::pin::pin!(reader.seek(SeekFrom::Start(1000)));
                 assert!(seek.poll(cx).is_pending());
