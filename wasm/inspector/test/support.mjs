@@ -23,7 +23,7 @@ const flags = [
 const types = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css' };
 
 /** Serves the built page and counts what it is asked for. */
-async function serve() {
+export async function serve() {
   const requests = [];
   const server = createServer(async (request, response) => {
     requests.push(request.url);

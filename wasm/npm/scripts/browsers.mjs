@@ -29,16 +29,21 @@ const browsers = {
   },
 };
 
+/** Starts a browser. */
+export function launch(name) {
+  const { places, launch } = browsers[name];
+  const executablePath = places.find((place) => place && existsSync(place));
+  if (!executablePath) throw new Error(`no ${name}: run tests/setup npm, or name one in ${name.toUpperCase()}`);
+  return launch(executablePath);
+}
+
 /**
  * Opens a page of this package's folder, or of `root`, calls `work` with it, and closes everything. The page is under a strict content
  * security policy unless `strict` is false; what it forbids is an error.
  */
 export async function withPage(path, work, { browser: name = 'Chromium', strict = true, root } = {}) {
-  const { places, launch } = browsers[name];
-  const executablePath = places.find((place) => place && existsSync(place));
-  if (!executablePath) throw new Error(`no ${name}: run tests/setup npm, or name one in ${name.toUpperCase()}`);
+  const browser = await launch(name);
   const server = await serve(strict, root);
-  const browser = await launch(executablePath);
   try {
     const page = await browser.newPage();
     const errors = [];

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Builder } from 'selenium-webdriver';
 
-/** Starts screen, driver and browser; what comes back opens one page and closes them all. */
+/** Starts screen, driver and browser; what comes back opens one page and closes them all. `session` is the driver's. */
 export async function launchWebKit(binary) {
   const children = [];
   const start = (command, options, { stdio = [], env = {} } = {}) => {
@@ -15,7 +15,7 @@ export async function launchWebKit(binary) {
   };
   const endAll = () => children.reverse().forEach((child) => child.kill());
   try {
-    const screen = start('Xvfb', ['-displayfd', '3', '-nolisten', 'tcp'], { stdio: ['pipe'] });
+    const screen = start('Xvfb', ['-displayfd', '3', '-nolisten', 'tcp', '-screen', '0', '1280x1024x24'], { stdio: ['pipe'] });
     const [number] = await first(screen, once(screen.stdio[3], 'data'));
     const port = await freePort();
     const driver = start('WebKitWebDriver', [`--port=${port}`, '--host=127.0.0.1'], { env: { DISPLAY: `:${String(number).trim()}` } });
@@ -27,6 +27,7 @@ export async function launchWebKit(binary) {
       .build();
     await session.manage().setTimeouts({ script: 600_000 });
     return {
+      session,
       newPage: async () => pageOf(session),
       async close() {
         await session.quit().finally(endAll);
