@@ -1,13 +1,11 @@
-// How fast subjects are that do the same: they take turns in short slices, in one process, and each one's best slice counts.
+// How fast subjects are that do the same: they take turns in short slices, in one process, and each one's median slice counts. The best ones
+// of two that are the same differ by a tenth where results are long, by whose memory happens to be at hand.
 
 /** For how long all subjects together have turns, in milliseconds. */
 const TOGETHER = 5000;
 
-/**
- * Length of a slice in milliseconds. Results of a mebibyte and more are soon collected again, and who makes many in a row has only his own
- * to wait for: with a call each, one subject of two that do the same was seen to pay for both.
- */
-const sliceOf = (length) => (length < 1 << 20 ? 20 : 100);
+/** Length of a slice in milliseconds: of long data, enough for some calls, so that each subject has its own results to collect. */
+const sliceOf = (length) => Math.max(20, length / 2 ** 18);
 
 /**
  * Megabytes per second of each subject, a function from nothing to its result or a promise of it. Results are compared once, before
@@ -21,15 +19,17 @@ export async function measure(length, subjects) {
     const found = await subjects[name]();
     if (found.length !== length || found.some((byte, i) => byte !== expected[i])) throw new Error(`${name} and ${first} differ`);
   }
-  const best = Object.fromEntries(names.map((name) => [name, 0]));
+  const slices = Object.fromEntries(names.map((name) => [name, []]));
   for (const end = performance.now() + TOGETHER; performance.now() < end; ) {
     // The other way round each time: what one leaves behind shall not always be the same one's burden.
-    for (const name of names.reverse()) best[name] = Math.max(best[name], await slice(length, subjects[name]));
+    for (const name of names.reverse()) slices[name].push(await slice(length, subjects[name]));
   }
-  return best;
+  return Object.fromEntries(Object.entries(slices).map(([name, speeds]) => [name, median(speeds)]));
 }
 
 async function slice(length, work) {
+  // Where the host can be told so, it is nobody's.
+  globalThis.gc?.();
   const start = performance.now();
   let [calls, milliseconds] = [0, 0];
   while (milliseconds < sliceOf(length)) {
@@ -40,4 +40,8 @@ async function slice(length, work) {
     milliseconds = performance.now() - start;
   }
   return (calls * length) / milliseconds / 1e3;
+}
+
+function median(numbers) {
+  return numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
 }

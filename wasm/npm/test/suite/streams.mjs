@@ -88,6 +88,17 @@ export function define(stillkey, { test, cases, byteStreams = true }) {
     }
   });
 
+  test('work that is done in the background at the same time does not mix', async () => {
+    const streams = ['aes128-ctr', 'aes256-ctr', 'aes256-ctr'].map(newStream);
+    const jobs = Array.from({ length: 24 }, (_, i) => [streams[i % 3], i * 100_003]);
+    const found = await Promise.all(jobs.map(([stream, offset]) => stream.applyAtAsync(offset, plaintext(40_000))));
+    for (const [i, [stream, offset]] of jobs.entries()) {
+      const expected = plaintext(40_000);
+      stream.applyAt(offset, expected);
+      equal(found[i], expected, `job ${i}`);
+    }
+  });
+
   test('a range that cannot be is refused', async () => {
     for (const options of [{ start: 2, end: 1 }, { start: -1 }, { end: 1.5 }, { start: '1' }, 7]) {
       const error = await thrownBy(() => decryptBlob(new Blob(['abc']), newStream(), options));
