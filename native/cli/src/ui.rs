@@ -1,9 +1,10 @@
 //! What a command prints: findings on stdout, everything else on stderr.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::body::stdout_has_data;
@@ -27,12 +28,16 @@ impl Ui {
     }
 
     /// Prints the result: `human` for people, `json` for scripts.
-    pub(crate) fn result(&self, human: &str, json: &Value) -> Outcome {
-        if self.json {
-            self.print(&format!("{json:#}"))
-        } else {
-            self.print(human)
+    pub(crate) fn result(&self, human: &str, json: &impl Serialize) -> Outcome {
+        if !self.json {
+            return self.print(human);
         }
+        let mut stdout = BufWriter::new(std::io::stdout().lock());
+        serde_json::to_writer_pretty(&mut stdout, json)
+            .map_err(std::io::Error::from)
+            .and_then(|()| writeln!(stdout))
+            .and_then(|()| stdout.flush())
+            .map_err(to_stdout())
     }
 
     /// Prints to stdout. A reader that has gone away is an error like any other.
@@ -43,7 +48,7 @@ impl Ui {
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{text}")
             .and_then(|()| stdout.flush())
-            .map_err(io(Path::new("standard output"), "write"))
+            .map_err(to_stdout())
     }
 
     /// Tells people of a step that is done.
@@ -108,4 +113,8 @@ impl Ui {
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         )
     }
+}
+
+fn to_stdout() -> impl FnOnce(std::io::Error) -> Failure {
+    io(Path::new("standard output"), "write")
 }

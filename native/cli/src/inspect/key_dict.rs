@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use stillkey::Error;
 use stillkey::core::{Envelope, KeyDictionary, KeyEntry, MasterKey};
 
-use super::Findings;
+use super::{Findings, Json};
 use crate::failure::{Outcome, error_json};
 use crate::text::{hex, utc};
 
@@ -47,7 +47,7 @@ pub(super) fn inspect(
             human += &format!("\n  {error}");
         }
     }
-    findings.add("key_dict", json, human);
+    findings.add("key_dict", Json::Tree(json), human);
     Ok(())
 }
 

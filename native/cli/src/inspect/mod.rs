@@ -8,7 +8,8 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use stillkey::core::Reading;
 use stillkey::core::sealed::Header;
 use stillkey::{Error, ErrorKind};
@@ -65,25 +66,43 @@ impl From<ReadingArg> for Reading {
 struct Findings {
     /// Which of the two will be printed: a dictionary can have millions of entries, so the other isn't made.
     for_scripts: bool,
-    json: Map<String, Value>,
+    json: Vec<(&'static str, Json)>,
     human: Vec<String>,
     /// The first thing that is wrong; the rest is shown nevertheless.
     wrong: Option<ErrorKind>,
 }
 
+/// What has been found in one place.
+enum Json {
+    Tree(Value),
+    FileDict(Box<file_dict::Found>),
+}
+
 impl Findings {
-    fn add(&mut self, name: &str, json: Value, human: String) {
-        self.json.insert(name.to_owned(), json);
+    fn add(&mut self, name: &'static str, json: Json, human: String) {
+        self.json.push((name, json));
         self.human.push(human);
     }
 
-    fn add_error(&mut self, name: &str, error: &Error) {
+    fn add_error(&mut self, name: &'static str, error: &Error) {
         self.wrong.get_or_insert(error.kind());
-        self.add(
-            name,
-            serde_json::json!({ "error": error_json(error) }),
-            error.to_string(),
-        );
+        let json = serde_json::json!({ "error": error_json(error) });
+        self.add(name, Json::Tree(json), error.to_string());
+    }
+}
+
+impl Serialize for Findings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.json.iter().map(|(name, json)| (name, json)))
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Tree(json) => json.serialize(serializer),
+            Self::FileDict(found) => found.serialize(serializer),
+        }
     }
 }
 
@@ -114,11 +133,11 @@ impl Args {
             let bytes = read(&path)?;
             match kind(&path, &bytes) {
                 Kind::KeyDict => self.inspect_key_dict(&path, &bytes, ui, &mut findings)?,
-                Kind::FileDict => self.inspect_file_dict(&path, &bytes, &mut findings)?,
+                Kind::FileDict => self.inspect_file_dict(&path, bytes, &mut findings)?,
                 Kind::Sealed => sealed::inspect(&path, &bytes, &mut findings)?,
             }
         }
-        ui.result(&findings.human.join("\n\n"), &Value::Object(findings.json))?;
+        ui.result(&findings.human.join("\n\n"), &findings)?;
         findings
             .wrong
             .map_or(Ok(()), |kind| Err(Failure::Found(kind)))
@@ -136,7 +155,7 @@ impl Args {
         for (name, path) in [("key_dict", &key_dict), ("file_dict", &file_dict)] {
             let inspected = read(path).and_then(|bytes| match name {
                 "key_dict" => self.inspect_key_dict(path, &bytes, ui, findings),
-                _ => self.inspect_file_dict(path, &bytes, findings),
+                _ => self.inspect_file_dict(path, bytes, findings),
             });
             match inspected {
                 Err(Failure::Error(error)) if error.kind() != ErrorKind::KeySource => {
@@ -159,7 +178,12 @@ impl Args {
         key_dict::inspect(path, bytes, &master_keys, self.danger_show_keys, findings)
     }
 
-    fn inspect_file_dict(&self, path: &Path, bytes: &[u8], findings: &mut Findings) -> Outcome {
+    fn inspect_file_dict(
+        &self,
+        path: &Path,
+        bytes: Zeroizing<Vec<u8>>,
+        findings: &mut Findings,
+    ) -> Outcome {
         file_dict::inspect(path, bytes, self.reading.into(), self.records, findings)
     }
 }

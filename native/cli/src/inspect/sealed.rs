@@ -6,7 +6,7 @@ use serde_json::json;
 use stillkey::Error;
 use stillkey::core::sealed::Header;
 
-use super::Findings;
+use super::{Findings, Json};
 use crate::failure::{Outcome, io};
 
 pub(super) fn inspect(path: &Path, bytes: &[u8], findings: &mut Findings) -> Outcome {
@@ -48,6 +48,6 @@ pub(super) fn inspect(path: &Path, bytes: &[u8], findings: &mut Findings) -> Out
         "header_len": header_len,
         "body_len": body_len,
     });
-    findings.add("sealed", json, human);
+    findings.add("sealed", Json::Tree(json), human);
     Ok(())
 }
