@@ -7,13 +7,13 @@ import { test } from 'node:test';
 import { launch } from '../../npm/scripts/browsers.mjs';
 import { folder, here, makeVault, masterKeys, serve } from './support.mjs';
 
-test('in WebKit, a thread reads the dictionary, the key opens the other, and a file is decrypted', { timeout: 60_000 }, async (t) => {
+test('in WebKit, a thread reads the dictionary, the key opens the other, and a file is decrypted', { timeout: 300_000 }, async (t) => {
   const server = await serve();
   t.after(() => server.close());
   const browser = await launch('WebKit');
   t.after(() => browser.close());
   const { session } = browser;
-  const found = (where) => session.wait(async () => (await session.findElements({ xpath: where }))[0], 20_000, where);
+  const found = (where) => session.wait(async () => (await session.findElements({ xpath: where }))[0], 60_000, where);
   const says = (what) => found(`//body[contains(., "${what}")]`);
 
   await session.get(server.address);
