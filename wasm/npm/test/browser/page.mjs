@@ -3,8 +3,8 @@ import * as stillkey from '../../dist/esm/browser.js';
 import { define } from '../suite/index.mjs';
 
 const plain = location.search === '?plain';
-// Of Safari's engine alone it is known that it has none.
-const byteStreams = !/Version\/[^ ]+ Safari/.test(navigator.userAgent);
+// Safari's engine alone may have none.
+const byteStreams = !/Version\/[^ ]+ Safari/.test(navigator.userAgent) || hasByteStreams();
 
 async function run() {
   const early = [];
@@ -27,6 +27,14 @@ async function run() {
     }
   }
   return results;
+}
+
+function hasByteStreams() {
+  try {
+    return Boolean(new ReadableStream({ type: 'bytes' }));
+  } catch {
+    return false;
+  }
 }
 
 globalThis.results = run();
