@@ -1,5 +1,4 @@
 // The page in Safari's engine, from its files to decrypted content. All else is tested in e2e.test.mjs.
-import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -19,8 +18,8 @@ test('in WebKit, a thread reads the dictionary, the key opens the other, and a f
   await session.get(server.address);
   const { path } = await makeVault(await folder(t));
   const files = ['key.dict', 'file.dict', 'db/000015.sst', 'db/000001.sst'].map((file) => join(path, file));
-  // The page has another such field at once, which the driver doesn't expect.
-  await (await found('//input[@aria-label="Open files"]')).sendKeys(files.join('\n')).catch(({ name }) => assert.equal(name, 'JavascriptError'));
+  // The page has another such field at once, which the driver may call an error. What comes next shows whether it was one.
+  await (await found('//input[@aria-label="Open files"]')).sendKeys(files.join('\n')).catch(() => {});
   await says('2, with a log');
   await (await found('//input[@type="password"]')).sendKeys(masterKeys.A);
   await (await found('//button[.="Use key"]')).click();
