@@ -10,9 +10,12 @@ import { decryptedSource, plainSource, sampleOf, sealedSource, type Source } fro
 import { readFileDict } from './reader.js';
 import type { TikvVerdict } from './reader.worker.js';
 
-/** A dictionary is read as a whole, so it may not be any length. */
+/**
+ * A dictionary is read as a whole, so it may not be any length. Keys stay in the page's own module, so nothing else happens while they are
+ * read: this is room for 100,000 keys, and less than a second.
+ */
 const MOST_FILE_DICT = 128 << 20;
-const MOST_KEY_DICT = 16 << 20;
+const MOST_KEY_DICT = 4 << 20;
 
 /** Milliseconds after which long work lets the page have its turn. */
 const TURN = 20;

@@ -173,7 +173,7 @@ export function largestKeyDict() {
     return Buffer.concat([Buffer.from([0x08]), varint(BigInt(id)), Buffer.from([0x12, key.length]), key]);
   };
   const entries = [];
-  for (let [id, length] = [1, 0]; length < 2 ** 24 - 100; id++) {
+  for (let [id, length] = [1, 0]; length < 2 ** 22 - 100; id++) {
     const entry = entryOf(id);
     entries.push(Buffer.from([0x0a, entry.length]), entry);
     length += 2 + entry.length;
