@@ -267,8 +267,8 @@ export function lazily(
       ending.end();
     },
   };
-  const atOnce = { highWaterMark: 0 };
-  return hasByteStreams() ? new ReadableStream({ type: 'bytes', ...source }, atOnce) : new ReadableStream(source, atOnce);
+  const nothingAhead = { highWaterMark: 0 };
+  return hasByteStreams() ? new ReadableStream({ type: 'bytes', ...source }, nothingAhead) : new ReadableStream(source, nothingAhead);
 }
 
 type Controller = ReadableByteStreamController | ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;

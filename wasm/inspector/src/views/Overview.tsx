@@ -108,7 +108,7 @@ export function Overview({ session }: { session: Session }) {
         <section class="keys">
           <h3>Data keys</h3>
           <KeyChart use={shown} />
-          {shown.length < use.length ? <p class="found">{`Shown are ${grouped(shown.length)} of ${count(use.length, 'key')}: the current one, and the newest.`}</p> : null}
+          {shown.length < use.length ? <p class="found">{`Shown are ${grouped(shown.length)} of ${count(use.length, 'key')}${known ? ': the current one, and the newest' : ''}.`}</p> : null}
           <div class="scroll" tabIndex={0} role="region" aria-label="Table of data keys">
             <table>
               <caption>Each data key, and what uses it</caption>
