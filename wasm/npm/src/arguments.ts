@@ -1,9 +1,9 @@
 /** Arguments as callers give them, turned into what the module takes. */
-import { usage } from './errors.js';
+import { guarded, usage } from './errors.js';
 import { describe } from './handle.js';
 
-/** Bytes: a `Uint8Array` (a `Buffer` is one), another view, or an `ArrayBuffer`. */
-export type Bytes = Uint8Array | ArrayBufferView | ArrayBuffer;
+/** Bytes: a `Uint8Array` (a `Buffer` is one), another view, or a buffer; in memory of one thread or of several. */
+export type Bytes = ArrayBufferView | ArrayBufferLike;
 
 /** A position or a length in bytes: a whole number, or a `bigint`, from 0 to 2^64 - 1. Above 2^53 - 1, only a `bigint` is exact. */
 export type Position = number | bigint;
@@ -13,15 +13,42 @@ const MAX_U64 = 0xffff_ffff_ffff_ffffn;
 /** What goes into the module's memory in one piece, in bytes. Streams and readers take any length. */
 const MOST = 1 << 30;
 
-/** @internal A view of bytes, wherever they are; a copy of nothing where their buffer was given away. */
+/**
+ * @internal The bytes themselves, for reading or writing before the call returns. Always a plain `Uint8Array`: a
+ * `Buffer` has a `slice` that makes views, and other subclasses may have anything.
+ */
 export function viewOf(bytes: Bytes, name: string): Uint8Array {
-  // To have the class is not enough: its methods have to work.
-  if (ArrayBuffer.isView(bytes)) {
-    if (bytes.byteLength === 0) return new Uint8Array();
-    return bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (!ArrayBuffer.isView(bytes) && !isBuffer(bytes)) {
+    throw usage(`${name}: bytes are needed (a Uint8Array or an ArrayBuffer), not ${describe(bytes)}`);
   }
-  if (bytes instanceof ArrayBuffer) return new Uint8Array(bytes);
-  throw usage(`${name}: bytes are needed (a Uint8Array or an ArrayBuffer), not ${describe(bytes)}`);
+  try {
+    if (!ArrayBuffer.isView(bytes)) return new Uint8Array(bytes);
+    // An array without memory has the length 0, and this is what tells it from an empty one.
+    if (bytes.byteLength === 0 && !(bytes instanceof DataView)) Uint8Array.prototype.keys.call(bytes);
+    return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  } catch (error) {
+    throw usage(`${name}: its memory is gone: it was transferred or has shrunk; pass bytes that still exist`, 'misuse', error);
+  }
+}
+
+/** @internal The bytes as they are now, for whatever happens after the call has returned. */
+export function copyOf(bytes: Bytes, name: string): Uint8Array<ArrayBuffer> {
+  const view = viewOf(bytes, name);
+  return guarded(() => new Uint8Array(view));
+}
+
+/** Of any realm: a test runner may run a program in one of its own. */
+function isBuffer(value: unknown): value is ArrayBufferLike {
+  // Pages that aren't isolated have no shared memory.
+  const types: { prototype: object }[] = [ArrayBuffer, globalThis.SharedArrayBuffer ?? ArrayBuffer];
+  return types.some(({ prototype }) => {
+    try {
+      Object.getOwnPropertyDescriptor(prototype, 'byteLength')?.get?.call(value);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** @internal A view of bytes that are copied into the module at once. */
@@ -56,11 +83,41 @@ export function textOf(text: string, name: string): string {
   return text;
 }
 
-/** @internal */
-export function optionsOf<T extends object>(options: T | undefined): Partial<T> {
-  if (options === undefined) return {};
-  if (typeof options !== 'object' || options === null) throw usage(`options: an object is needed, not ${describe(options)}`);
-  return options;
+/** @internal Text that UTF-8 can hold: half a surrogate pair would become another text. */
+export function unicodeOf(text: string, name: string): string {
+  if (/\p{Surrogate}/u.test(textOf(text, name))) throw usage(`${name}: half a surrogate pair is not Unicode; correct the text`);
+  return text;
+}
+
+/** @internal What `options` says. A misspelled option is an error: what it should have done would be missed too late. */
+export function optionsOf<T extends object>(options: T | undefined, names: readonly (keyof T & string)[]): Partial<T> {
+  const fields = options === undefined ? new Map<string, unknown>() : fieldsOf(options as object, 'options');
+  for (const name of fields.keys()) {
+    if ((names as readonly unknown[]).includes(name)) continue;
+    const known = names.length === 1 ? `is ${names[0]}` : `are ${names.join(', ')}`;
+    throw usage(`options: no option '${String(name)}'; there ${known}`);
+  }
+  signalOf(fields.get('signal'));
+  return Object.fromEntries(fields) as Partial<T>;
+}
+
+/** @internal What a plain object has of its own, read once. Another object may keep it where it isn't seen, as a `Map` does. */
+export function fieldsOf(value: object, name: string, needed = 'a plain object'): Map<string, unknown> {
+  if (!isPlain(value)) throw usage(`${name}: ${needed} is needed, not ${describe(value)}`);
+  return new Map(Reflect.ownKeys(value).map((key) => [key as string, Reflect.get(value, key)]));
+}
+
+function isPlain(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  // Every realm has an `Object.prototype` of its own.
+  return prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf'));
+}
+
+function signalOf(signal: unknown): void {
+  const { aborted, addEventListener, throwIfAborted } = (signal ?? {}) as Partial<AbortSignal>;
+  const isSignal = typeof aborted === 'boolean' && [addEventListener, throwIfAborted].every((method) => typeof method === 'function');
+  if (signal !== undefined && !isSignal) throw usage(`signal: an AbortSignal is needed, not ${describe(signal)}`);
 }
 
 /** @internal */

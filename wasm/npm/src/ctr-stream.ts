@@ -1,5 +1,5 @@
 /** A file's counter-mode stream: from any byte on, in place at once, or in the background. */
-import { type Bytes, offsetOf, optionsOf, type Position, textOf, viewOf, wholeOf } from './arguments.js';
+import { type Bytes, copyOf, offsetOf, optionsOf, type Position, unicodeOf, viewOf, wholeOf } from './arguments.js';
 import type * as raw from './bindings.js';
 import { asStillkeyError, guarded } from './errors.js';
 import { Handle, hold, rawOf } from './handle.js';
@@ -29,8 +29,9 @@ export interface AbortOptions {
  * changes the same plaintext bit, unnoticed. Two files must never share a key and an initialization vector.
  */
 export class CtrStream extends Handle {
-  /** For WebCrypto, once it is needed. */
-  #webKey: Promise<CryptoKey> | undefined;
+  /** For WebCrypto, once it has been needed. */
+  #webKey: CryptoKey | undefined;
+  #importing: Promise<CryptoKey> | undefined;
   #iv: Uint8Array;
   #forWebCrypto: boolean;
 
@@ -41,7 +42,7 @@ export class CtrStream extends Handle {
    */
   constructor(key: DataKey, iv: Bytes) {
     super();
-    this.#iv = guarded(() => wholeOf(iv, 'iv').slice());
+    this.#iv = guarded(() => copyOf(iv, 'iv'));
     guarded(() => hold(this, new (wasm().CtrStream)(rawDataKey(key), this.#iv)));
     this.#forWebCrypto = key.method === Method.Aes128Ctr || key.method === Method.Aes256Ctr;
   }
@@ -57,35 +58,40 @@ export class CtrStream extends Handle {
 
   /**
    * As {@link applyAt}, into a new array, and for long AES-128 and AES-256 data by WebCrypto: several times as fast, and in the background.
-   * AES-192 and SM4, which WebCrypto lacks or lacks in places, and short data are done at once.
+   * AES-192 and SM4, which WebCrypto lacks or lacks in places, and short data are done at once. `bytes` are read before this returns: the
+   * caller may change them, or give them away, while the work goes on.
    *
    * @throws {@link StillkeyError} as {@link applyAt}; the reason of `signal`.
    */
   async applyAtAsync(offset: Position, bytes: Bytes, options?: AbortOptions): Promise<Uint8Array<ArrayBuffer>> {
-    const { signal } = guarded(() => optionsOf(options));
+    const { signal } = guarded(() => optionsOf(options, ['signal']));
     signal?.throwIfAborted();
     const source = guarded(() => viewOf(bytes, 'bytes'));
     const start = guarded(() => offsetOf(offset, source.length));
     if (this.#forWebCrypto && source.length >= WEB_CRYPTO_FROM && globalThis.crypto?.subtle) {
       return this.#applyByWebCrypto(start, source, signal);
     }
-    const result = source.slice() as Uint8Array<ArrayBuffer>;
+    const result = guarded(() => copyOf(source, 'bytes'));
     this.applyAt(start, result);
     return result;
   }
 
   async #applyByWebCrypto(start: bigint, source: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
-    const key = await this.#importKey();
-    if (source.length <= WEB_CRYPTO_PIECE) return this.#piece(key, start, source, signal);
-    const result = new Uint8Array(source.length);
-    for (let at = 0; at < source.length; at += WEB_CRYPTO_PIECE) {
-      const piece = source.subarray(at, at + WEB_CRYPTO_PIECE);
-      result.set(await this.#piece(key, start + BigInt(at), piece, signal), at);
+    // WebCrypto copies before it returns. What it isn't given now is copied here.
+    if (this.#webKey && source.length <= WEB_CRYPTO_PIECE && isForWebCrypto(source)) {
+      return this.#piece(this.#webKey, start, source, signal);
     }
-    return result;
+    const copy = guarded(() => copyOf(source, 'bytes'));
+    const key = this.#webKey ?? (await this.#importKey());
+    if (copy.length <= WEB_CRYPTO_PIECE) return this.#piece(key, start, copy, signal);
+    for (let at = 0; at < copy.length; at += WEB_CRYPTO_PIECE) {
+      const piece = copy.subarray(at, at + WEB_CRYPTO_PIECE);
+      piece.set(await this.#piece(key, start + BigInt(at), piece, signal));
+    }
+    return copy;
   }
 
-  async #piece(key: CryptoKey, start: bigint, source: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
+  async #piece(key: CryptoKey, start: bigint, source: Uint8Array<ArrayBuffer>, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
     // WebCrypto starts at blocks only.
     const before = Number(start % 16n);
     let data = source;
@@ -95,24 +101,32 @@ export class CtrStream extends Handle {
     }
     counter.set(wasm().counter_at(this.#iv, start - BigInt(before)));
     const result = await crypto.subtle
-      .encrypt({ name: 'AES-CTR', counter, length: 128 }, key, data as Uint8Array<ArrayBuffer>)
+      .encrypt({ name: 'AES-CTR', counter, length: 128 }, key, data)
       .catch((error: unknown) => {
         throw asStillkeyError(error);
       });
     signal?.throwIfAborted();
-    return new Uint8Array(result).subarray(before);
+    // What stands before is keystream, and no part of the result.
+    return before ? new Uint8Array(result.slice(before)) : new Uint8Array(result);
   }
 
   #importKey(): Promise<CryptoKey> {
     const stream = guarded(() => rawOf<raw.CtrStream>(this, CtrStream));
-    this.#webKey ??= importKey(stream).catch((error: unknown) => {
-      throw asStillkeyError(error);
-    });
-    return this.#webKey;
+    this.#importing ??= importKey(stream).then(
+      (key) => {
+        if (!this.isFreed) this.#webKey = key;
+        return key;
+      },
+      (error: unknown) => {
+        this.#importing = undefined;
+        throw asStillkeyError(error);
+      },
+    );
+    return this.#importing;
   }
 
   override free(): void {
-    this.#webKey = undefined;
+    this.#webKey = this.#importing = undefined;
     super.free();
     // What was encrypted or decrypted last may be plaintext.
     scratch?.clear(PIECE);
@@ -124,6 +138,12 @@ export class CtrStream extends Handle {
  * more often, and the long results with them, whose memory would then come from the system anew: at 1 MiB that cost a fifth of the speed.
  */
 const counter = new Uint8Array(16);
+
+/** WebCrypto takes no memory that may change meanwhile. */
+function isForWebCrypto(bytes: Uint8Array): bytes is Uint8Array<ArrayBuffer> {
+  const { buffer } = bytes as { buffer: ArrayBufferLike & { resizable?: boolean } };
+  return buffer instanceof ArrayBuffer && buffer.resizable !== true;
+}
 
 /** WebCrypto copies the bytes before it returns, so that the copy made for it can go at once. */
 async function importKey(stream: raw.CtrStream): Promise<CryptoKey> {
@@ -162,6 +182,6 @@ export function applyAt(stream: raw.CtrStream, offset: Position, bytes: Uint8Arr
  */
 export function ivForTiflashFile(iv: Bytes, fileName: string): Uint8Array<ArrayBuffer> {
   return guarded(
-    () => wasm().iv_for_tiflash_file(wholeOf(iv, 'iv'), textOf(fileName, 'fileName')) as Uint8Array<ArrayBuffer>,
+    () => wasm().iv_for_tiflash_file(wholeOf(iv, 'iv'), unicodeOf(fileName, 'fileName')) as Uint8Array<ArrayBuffer>,
   );
 }

@@ -1,5 +1,5 @@
 /** Files as streams: through a `TransformStream`, or read lazily from a `Blob` of any size. */
-import { type Bytes, concatenated, offsetOf, optionsOf, type Position, u64, viewOf } from './arguments.js';
+import { type Bytes, concatenated, copyOf, offsetOf, optionsOf, type Position, u64, viewOf } from './arguments.js';
 import { type AbortOptions, CtrStream } from './ctr-stream.js';
 import { asStillkeyError, guarded, type StillkeyError, usage } from './errors.js';
 import type { FileEntry } from './file-dictionary.js';
@@ -35,7 +35,7 @@ export interface BlobOptions extends AbortOptions {
  * @throws {@link StillkeyError} as {@link KeyDictionary.dataKey}. Inside the stream, the reason of `signal`.
  */
 export function encryptStream(info: FileInfo, options?: StreamOptions): TransformStream<Bytes, Uint8Array<ArrayBuffer>> {
-  const { offset = 0, signal } = guarded(() => optionsOf(options));
+  const { offset = 0, signal } = guarded(() => optionsOf(options, ['offset', 'signal']));
   const cipher = guarded(() => new FileCipher(info));
   let at = guarded(() => u64(offset, 'offset'));
   const ending = new Ending(signal, cipher);
@@ -74,7 +74,7 @@ export function decryptStream(info: FileInfo, options?: StreamOptions): Transfor
  * (`unavailable`) when the `Blob` can't be read, and the reason of `signal`.
  */
 export function decryptBlob(blob: Blob, info: FileInfo, options?: BlobOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const { start = 0, end, signal } = guarded(() => optionsOf(options));
+  const { start = 0, end, signal } = guarded(() => optionsOf(options, ['start', 'end', 'signal']));
   const range = guarded(() => rangeOf(blobOf(blob).size, start, end));
   const cipher = guarded(() => new FileCipher(info));
   const source = new BlobReader(blob, range);
@@ -148,7 +148,7 @@ export async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8
     return stream.getReader();
   });
   const parts: Uint8Array[] = [];
-  for (let next = await reader.read(); !next.done; next = await reader.read()) parts.push(viewOf(next.value, 'chunk'));
+  for (let next = await reader.read(); !next.done; next = await reader.read()) parts.push(copyOf(next.value, 'chunk'));
   return guarded(() => concatenated(parts));
 }
 
@@ -183,7 +183,7 @@ class FileCipher {
   async apply(offset: bigint, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
     if (this.#stream) return this.#stream.applyAtAsync(offset, bytes, { signal });
     signal?.throwIfAborted();
-    return bytes.slice() as Uint8Array<ArrayBuffer>;
+    return copyOf(bytes, 'chunk');
   }
 
   free(): void {

@@ -87,7 +87,7 @@ export class FileDictionary {
    */
   static parse(bytes: Bytes, options?: ParseOptions): FileDictionary {
     return guarded(() => {
-      const { reading = 'strict' } = optionsOf(options);
+      const { reading = 'strict' } = optionsOf(options, ['reading']);
       if (reading !== 'strict' && reading !== 'tikv') throw usage("reading: use 'strict' or 'tikv'");
       const dictionary = wasm().FileDictionary.parse(wholeOf(bytes, 'file.dict'), reading === 'tikv');
       try {
@@ -109,7 +109,8 @@ export class FileDictionary {
   }
 
   /**
-   * A dictionary that another thread has sent; of the same version of this package, for what messages hold is no format.
+   * A dictionary that another thread has sent; of the same version of this package, for what messages hold is no format. It takes the
+   * message over.
    *
    * @throws {@link StillkeyError} `usage` when the message is none of {@link FileDictionary.toMessage}.
    */
@@ -277,7 +278,8 @@ function entryOf(columns: InfoColumns, row: number): FileEntry {
     keyId: columns.keyIds[row] ?? 0n,
     method: methodName(methodNumber),
     methodNumber,
-    iv: columns.ivs.subarray(columns.ivEnds[row - 1] ?? 0, columns.ivEnds[row]),
+    // A copy: the column is the dictionary's, and goes when the dictionary is handed over.
+    iv: new Uint8Array(columns.ivs.subarray(columns.ivEnds[row - 1] ?? 0, columns.ivEnds[row])),
   };
 }
 

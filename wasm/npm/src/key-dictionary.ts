@@ -1,9 +1,9 @@
 /** The key dictionary: every data key by its id, which one is current, and when the next is due. */
-import { type Bytes, type Position, textOf, u64, wholeOf } from './arguments.js';
+import { type Bytes, optionsOf, type Position, textOf, u64, wholeOf } from './arguments.js';
 import type * as raw from './bindings.js';
 import { type Sealing, sealingOf } from './envelope.js';
 import { guarded, usage } from './errors.js';
-import { Handle, hold, rawOf, wrap } from './handle.js';
+import { describe, Handle, hold, rawOf, wrap } from './handle.js';
 import { DataKey, type MasterKey, rawMasterKey } from './keys.js';
 import { type Method, methodName, methods } from './method.js';
 import { wasm } from './module.js';
@@ -121,7 +121,8 @@ export class KeyDictionary extends Handle {
    */
   rotationDue(policy: RotationPolicy, masterKeyIsSecure: boolean, now: Position): RotationReason | null {
     return guarded(() => {
-      const { method = 'aes256-ctr', period = SEVEN_DAYS } = policy;
+      const { method = 'aes256-ctr', period = SEVEN_DAYS } = optionsOf(policy, ['method', 'period']);
+      if (typeof masterKeyIsSecure !== 'boolean') throw usage(`masterKeyIsSecure: true or false is needed, not ${describe(masterKeyIsSecure)}`);
       const due = rawOf<raw.KeyDictionary>(this, KeyDictionary).rotation_due(textOf(method, 'method'), u64(period, 'period'), masterKeyIsSecure, u64(now, 'now'));
       return (due as RotationReason | undefined) ?? null;
     });

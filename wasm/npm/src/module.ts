@@ -1,6 +1,7 @@
 /** The WebAssembly module: which of the two is chosen, and when it is loaded. */
+import { optionsOf } from './arguments.js';
 import * as bindings from './bindings.js';
-import { asStillkeyError, usage } from './errors.js';
+import { asStillkeyError, guarded, usage } from './errors.js';
 
 /** Where a module comes from: an address to fetch, its bytes, or a compiled module. */
 export type ModuleSource = string | URL | BufferSource | WebAssembly.Module;
@@ -49,9 +50,10 @@ export function setPlatform(chosen: Platform): void {
  *
  * @throws {@link StillkeyError} `unsupported` when the module can't be loaded or compiled.
  */
-export function init(options: InitOptions = {}): Promise<void> {
-  if (memory) return Promise.resolve();
-  loading ??= load(options).catch((error: unknown) => {
+export async function init(options?: InitOptions): Promise<void> {
+  const given = guarded(() => optionsOf(options, ['simd', 'plain', 'preferSimd']));
+  if (memory) return;
+  loading ??= load(given).catch((error: unknown) => {
     // The next call may try again, perhaps from elsewhere.
     loading = undefined;
     throw notLoaded(error);
@@ -61,9 +63,8 @@ export function init(options: InitOptions = {}): Promise<void> {
 
 async function load(options: InitOptions): Promise<void> {
   const name = choose(options.preferSimd);
-  const source = await (options[name] ?? platform?.source(name));
-  if (source === undefined) throw usage('there is no module to load');
-  const module = await compile(source);
+  // Bytes are taken before anything is awaited.
+  const module = await compile(options[name] ?? (await platform?.source(name)));
   if (!memory) start(await WebAssembly.instantiate(module, imports()));
 }
 
@@ -71,7 +72,8 @@ function choose(preferSimd = true): ModuleName {
   return preferSimd && WebAssembly.validate(needsSimd) ? 'simd' : 'plain';
 }
 
-async function compile(source: ModuleSource): Promise<WebAssembly.Module> {
+async function compile(source: ModuleSource | undefined): Promise<WebAssembly.Module> {
+  if (source === undefined) throw usage('there is no module to load');
   if (source instanceof WebAssembly.Module) return source;
   if (typeof source !== 'string' && !(source instanceof URL)) return WebAssembly.compile(source);
   const response = await fetch(source);

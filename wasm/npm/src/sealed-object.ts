@@ -1,10 +1,10 @@
 /** Sealed objects: one self-describing file, opened by any of several master keys, whole, in streams, or by ranges. */
-import { type Bytes, concatenated, optionsOf, type Position, textOf, viewOf } from './arguments.js';
+import { type Bytes, concatenated, copyOf, fieldsOf, optionsOf, type Position, textOf, unicodeOf, viewOf } from './arguments.js';
 import type * as raw from './bindings.js';
 import { type AbortOptions, applyAt } from './ctr-stream.js';
 import { blobOf, type BlobOptions, Ending, lazily, rangeOf, readBlob } from './decrypt.js';
 import { guarded, usage } from './errors.js';
-import { describe, Handle, hold, rawOf } from './handle.js';
+import { Handle, hold, rawOf } from './handle.js';
 import { type MasterKey, rawMasterKey } from './keys.js';
 import { wasm } from './module.js';
 
@@ -14,8 +14,8 @@ import { wasm } from './module.js';
  */
 export type Suite = 'aes128-ctr' | 'aes192-ctr' | 'aes256-ctr' | 'sm4-ctr' | 'aes256-gcm' | 'sm4-gcm';
 
-/** Facts about an object, not secret, that must be presented again to open it. */
-export type EncryptionContext = Readonly<Record<string, string>>;
+/** Facts about an object, not secret, that must be presented again to open it: names and values, in any order. */
+export type EncryptionContext = Readonly<Record<string, string>> | ReadonlyMap<string, string>;
 
 /** Options for opening. */
 export interface OpenOptions {
@@ -102,7 +102,7 @@ export class SealedObject extends Handle {
   static seal(plaintext: Bytes, masterKeys: MasterKey | readonly MasterKey[], options?: SealOptions): Uint8Array<ArrayBuffer> {
     return guarded(() => {
       const source = viewOf(plaintext, 'plaintext');
-      const sealer = newSealer(masterKeys, options);
+      const sealer = newSealer(masterKeys, optionsOf(options, SEALING));
       try {
         return concatenated(pieces(source, (piece) => sealer.push(piece), () => sealer.finish()));
       } finally {
@@ -120,10 +120,11 @@ export class SealedObject extends Handle {
   static open(bytes: Bytes, masterKeys: MasterKey | readonly MasterKey[], options?: OpenOptions): Uint8Array<ArrayBuffer> {
     return guarded(() => {
       const object = viewOf(bytes, 'object');
+      const { context } = optionsOf(options, ['context']);
       const header = parseHeader(object);
       let opener: raw.Opener | undefined;
       try {
-        const started = (opener = openBody(header, masterKeys, options).opener());
+        const started = (opener = openBody(header, keysOf(masterKeys, context)).opener());
         const body = object.subarray(header.len());
         return concatenated(pieces(body, (piece) => started.push(piece), () => started.finish()));
       } finally {
@@ -137,7 +138,7 @@ export class SealedObject extends Handle {
    * Opens an object of any size for reading by ranges. Of chunked objects, the last chunk is opened at once: one that was cut off or
    * extended is refused before it gives out anything. A stream can't be checked.
    *
-   * @param source The object, in memory or in a `Blob` or `File`.
+   * @param source The object, in a `Blob` or `File`, or in memory, from which it is copied.
    * @throws {@link StillkeyError} as {@link SealedObject.open}; `usage` (`unavailable`) when the `Blob` can't be read; the reason of
    * `signal`.
    */
@@ -146,20 +147,10 @@ export class SealedObject extends Handle {
     masterKeys: MasterKey | readonly MasterKey[],
     options?: OpenOptions & AbortOptions,
   ): Promise<SealedObject> {
-    const { signal } = guarded(() => optionsOf(options));
+    const { context, signal } = guarded(() => optionsOf(options, ['context', 'signal']));
     const bytes = guarded(() => sourceOf(source));
-    const prefix = await bytes.read(0, Math.min(bytes.size, guarded(() => wasm().Header.prefix_len())));
-    const length = guarded(() => wasm().Header.len_of(prefix));
-    const start = await bytes.read(0, Math.min(bytes.size, length));
-    signal?.throwIfAborted();
-    const object = guarded(() => {
-      const header = parseHeader(start);
-      try {
-        return new SealedObject(bytes, headerOf(header), openBody(header, masterKeys, options));
-      } finally {
-        header.free();
-      }
-    });
+    const keys = guarded(() => keysOf(masterKeys, context));
+    const object = await SealedObject.#opened(bytes, keys, signal).finally(() => keys.free());
     const { chunkSize } = object.header;
     if (chunkSize !== null) {
       try {
@@ -173,6 +164,21 @@ export class SealedObject extends Handle {
     return object;
   }
 
+  static async #opened(source: Source, keys: raw.MasterKeys, signal: AbortSignal | undefined): Promise<SealedObject> {
+    const prefix = await source.read(0, Math.min(source.size, guarded(() => wasm().Header.prefix_len())));
+    const length = guarded(() => wasm().Header.len_of(prefix));
+    const start = await source.read(0, Math.min(source.size, length));
+    signal?.throwIfAborted();
+    return guarded(() => {
+      const header = parseHeader(start);
+      try {
+        return new SealedObject(source, headerOf(header), header.open(keys));
+      } finally {
+        header.free();
+      }
+    });
+  }
+
   /**
    * The plaintext of a range, in one piece.
    *
@@ -181,7 +187,7 @@ export class SealedObject extends Handle {
    * @throws {@link StillkeyError} `damaged` for a chunk that was changed or moved; `usage` for a range that can't be; the reason of `signal`.
    */
   async read(start: Position = 0, end: Position = this.plaintextLength, options?: AbortOptions): Promise<Uint8Array<ArrayBuffer>> {
-    const { signal } = guarded(() => optionsOf(options));
+    const { signal } = guarded(() => optionsOf(options, ['signal']));
     const [from, to] = guarded(() => rangeOf(this.plaintextLength, start, end));
     const result = guarded(() => new Uint8Array(to - from));
     let at = from;
@@ -200,7 +206,7 @@ export class SealedObject extends Handle {
    * @throws {@link StillkeyError} `usage` for a range that can't be. Inside the stream, as {@link read}.
    */
   stream(options?: BlobOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
-    const { start = 0, end = this.plaintextLength, signal } = guarded(() => optionsOf(options));
+    const { start = 0, end = this.plaintextLength, signal } = guarded(() => optionsOf(options, ['start', 'end', 'signal']));
     const range = guarded(() => rangeOf(this.plaintextLength, start, end));
     return lazily(range, this.#readSize, new Ending(signal), async (from, piece) => {
       piece.set(await this.#readWithin(from, from + piece.length));
@@ -255,9 +261,9 @@ export function sealStream(
   masterKeys: MasterKey | readonly MasterKey[],
   options?: SealOptions & AbortOptions,
 ): TransformStream<Bytes, Uint8Array<ArrayBuffer>> {
-  const { signal } = guarded(() => optionsOf(options));
-  const sealer = guarded(() => newSealer(masterKeys, options));
-  return through(new Ending(signal, sealer), (piece) => sealer.push(piece), () => sealer.finish());
+  const given = guarded(() => optionsOf(options, [...SEALING, 'signal']));
+  const sealer = guarded(() => newSealer(masterKeys, given));
+  return through(new Ending(given.signal, sealer), (piece) => sealer.push(piece), () => sealer.finish());
 }
 
 /**
@@ -270,14 +276,20 @@ export function openStream(
   masterKeys: MasterKey | readonly MasterKey[],
   options?: OpenOptions & AbortOptions,
 ): TransformStream<Bytes, Uint8Array<ArrayBuffer>> {
-  const { signal } = guarded(() => optionsOf(options));
+  const { context, signal } = guarded(() => optionsOf(options, ['context', 'signal']));
+  const keys = guarded(() => keysOf(masterKeys, context));
   let start: Uint8Array = new Uint8Array();
   let opener: raw.Opener | undefined;
-  const content = { free: () => opener?.free() };
+  const content = {
+    free() {
+      keys.free();
+      opener?.free();
+    },
+  };
   const open = (bytes: Uint8Array) => {
     const header = parseHeader(bytes);
     try {
-      opener = openBody(header, masterKeys, options).opener();
+      opener = header.open(keys).opener();
       return opener.push(bytes.subarray(header.len()));
     } finally {
       header.free();
@@ -288,7 +300,7 @@ export function openStream(
     (piece) => {
       if (opener) return opener.push(piece);
       const { Header } = wasm();
-      start = joined(start, piece);
+      start = concatenated([start, piece]);
       const known = start.length >= Header.prefix_len();
       if (!known || start.length < Header.len_of(start)) return new Uint8Array();
       return open(start);
@@ -346,8 +358,8 @@ function sourceOf(source: Blob | Bytes): Source {
     const blob = blobOf(source);
     return { size: blob.size, read: (from, to) => readBlob(blob, from, to) };
   }
-  const bytes = viewOf(source, 'object');
-  return { size: bytes.length, read: async (from, to) => bytes.slice(from, to) as Uint8Array<ArrayBuffer> };
+  const bytes = copyOf(source, 'object');
+  return { size: bytes.length, read: async (from, to) => bytes.slice(from, to) };
 }
 
 function parseHeader(object: Uint8Array): raw.Header {
@@ -370,8 +382,8 @@ function headerOf(header: raw.Header): SealedHeader {
   };
 }
 
-function openBody(header: raw.Header, masterKeys: MasterKey | readonly MasterKey[], options?: OpenOptions): raw.Body {
-  const keys = keysOf(masterKeys, optionsOf(options).context);
+/** Takes the keys over. */
+function openBody(header: raw.Header, keys: raw.MasterKeys): raw.Body {
   try {
     return header.open(keys);
   } finally {
@@ -379,8 +391,10 @@ function openBody(header: raw.Header, masterKeys: MasterKey | readonly MasterKey
   }
 }
 
-function newSealer(masterKeys: MasterKey | readonly MasterKey[], options?: SealOptions): raw.Sealer {
-  const { suite = 'aes256-gcm', chunkSize = 64 << 10, context } = optionsOf(options);
+const SEALING = ['suite', 'chunkSize', 'context'] as const;
+
+function newSealer(masterKeys: MasterKey | readonly MasterKey[], options: SealOptions): raw.Sealer {
+  const { suite = 'aes256-gcm', chunkSize = 64 << 10, context } = options;
   const exponent = Math.log2(chunkSize);
   if (!Number.isInteger(exponent) || exponent < 12 || exponent > 24) {
     throw usage(`chunkSize: ${String(chunkSize)} is not a power of two from 4 KiB to 16 MiB`);
@@ -398,7 +412,9 @@ function keysOf(masterKeys: MasterKey | readonly MasterKey[], context: Encryptio
   const keys = new (wasm().MasterKeys)();
   try {
     for (const key of list) keys.push(rawMasterKey(key));
-    for (const [name, value] of contextPairs(context)) keys.bind(name, textOf(value, `context: ${name}`));
+    for (const [name, value] of pairsOf(context)) {
+      keys.bind(unicodeOf(name, 'context: a name'), unicodeOf(value as string, `context: ${name}`));
+    }
     return keys;
   } catch (error) {
     keys.free();
@@ -406,10 +422,9 @@ function keysOf(masterKeys: MasterKey | readonly MasterKey[], context: Encryptio
   }
 }
 
-function contextPairs(context: EncryptionContext | undefined): [string, string][] {
+function pairsOf(context: EncryptionContext | undefined): Iterable<[string, unknown]> {
   if (context === undefined) return [];
-  if (typeof context !== 'object' || context === null) throw usage(`context: an object is needed, not ${describe(context)}`);
-  return Object.entries(context);
+  return context instanceof Map ? context : fieldsOf(context, 'context', 'a plain object or a Map');
 }
 
 function* inPieces(bytes: Uint8Array): Generator<Uint8Array> {
@@ -419,8 +434,4 @@ function* inPieces(bytes: Uint8Array): Generator<Uint8Array> {
 function* pieces(bytes: Uint8Array, push: Push, finish: Finish): Generator<Uint8Array> {
   for (const piece of inPieces(bytes)) yield push(piece);
   yield finish();
-}
-
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
-  return a.length ? concatenated([a, b]) : b;
 }

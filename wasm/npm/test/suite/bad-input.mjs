@@ -1,7 +1,7 @@
 // Whatever is thrown in, a StillkeyError comes out, or a result.
 import { collect, equal, fromHex, ok, plaintext, seeded, streamOf, thrownBy } from '../harness.mjs';
 
-export function define(stillkey, { test, cases }) {
+export function define(stillkey, { test, cases, rounds = 400 }) {
   const { CtrStream, DataKey, Envelope, FileDictionary, KeyDictionary, MasterKey, SealedObject, StillkeyError } = stillkey;
 
   const refused = async (work, code, message) => {
@@ -66,6 +66,70 @@ export function define(stillkey, { test, cases }) {
     ok(error instanceof StillkeyError, `not a StillkeyError: ${error}`);
   });
 
+  test('an option that does not exist is refused by its name', async () => {
+    const [key, stream] = [MasterKey.random(), newStream()];
+    const opened = await SealedObject.from(SealedObject.seal(plaintext(9), key), key);
+    const calls = [
+      (options) => stillkey.init(options),
+      (options) => FileDictionary.parse(new Uint8Array([2, ...new Array(15).fill(0)]), options),
+      (options) => new KeyDictionary().rotationDue(options, true, 0),
+      (options) => SealedObject.seal(plaintext(9), key, options),
+      (options) => SealedObject.open(SealedObject.seal(plaintext(9), key), key, options),
+      (options) => SealedObject.from(SealedObject.seal(plaintext(9), key), key, options),
+      (options) => opened.read(0, 1, options),
+      (options) => opened.stream(options),
+      (options) => stillkey.sealStream(key, options),
+      (options) => stillkey.openStream(key, options),
+      (options) => stillkey.encryptStream(stream, options),
+      (options) => stillkey.decryptBlob(new Blob([]), stream, options),
+      (options) => stream.applyAtAsync(0, plaintext(9), options),
+    ];
+    for (const call of calls) {
+      await refused(() => call({ contxt: { a: 'b' } }), 'usage', /no option 'contxt'; there (is|are) .*[a-z]/);
+      await refused(() => call({ [Symbol('context')]: 1 }), 'usage', /no option 'Symbol\(context\)'/);
+      for (const other of [new Map([['context', {}]]), Object.create({ context: {} }), [], new Date(), () => ({})]) {
+        await refused(() => call(other), 'usage', /a plain object is needed, not /);
+      }
+      await call({});
+      await call(Object.create(null));
+    }
+  });
+
+  test('an encryption context binds as a plain object and as a Map, and is never dropped', async () => {
+    const key = MasterKey.random();
+    const [context, map] = [{ tenant: '7', '': 'ä' }, new Map([['', 'ä'], ['tenant', '7']])];
+    for (const [sealing, opening] of [[context, map], [map, context]]) {
+      const object = SealedObject.seal(plaintext(9), key, { context: sealing });
+      equal(SealedObject.open(object, key, { context: opening }), plaintext(9));
+      const stream = streamOf([object]).pipeThrough(stillkey.openStream(key, { context: opening }));
+      equal(await collect(stream), plaintext(9));
+      equal((await refused(() => SealedObject.open(object, key), 'usage', /context/)).reason, 'wrong-context');
+    }
+    const no = [
+      [['tenant', '7']], new Set(['a']), new URLSearchParams('tenant=7'), Object.create({ tenant: '7' }), new Date(), 'tenant', 7,
+      null, { [Symbol('tenant')]: '7' }, { tenant: 7 }, { tenant: undefined }, { tenant: '\ud800' }, { '\udfff': '7' },
+      new Map([['tenant', 7]]), new Map([[7, 'tenant']]), Object.defineProperty({}, 'tenant', { value: 7 }),
+    ];
+    for (const [i, context] of no.entries()) {
+      const error = await refused(() => SealedObject.seal(plaintext(9), key, { context }), 'usage', /^context/);
+      equal(error.reason, 'misuse', `case ${i}`);
+    }
+  });
+
+  test('bytes that were given away are refused, and not taken for none', async () => {
+    const key = MasterKey.random();
+    const given = new Uint8Array(8);
+    structuredClone(given.buffer, { transfer: [given.buffer] });
+    for (const bytes of [given, given.buffer]) {
+      await refused(() => SealedObject.seal(bytes, key), 'usage', /plaintext: .*transferred/);
+      await refused(() => newStream().applyAt(0, bytes), 'usage', /bytes: .*transferred/);
+      await refused(() => newStream().applyAtAsync(0, bytes), 'usage', /bytes: .*transferred/);
+      await refused(() => Envelope.seal(bytes, key), 'usage', /payload: .*transferred/);
+    }
+  });
+
+  const newStream = () => new CtrStream(DataKey.random('sm4-ctr'), new Uint8Array(16));
+
   /** Bytes that look like something: cases with some of their bytes changed, cut off, or put together; and noise. */
   function* arbitrary(count) {
     const next = seeded(20_261);
@@ -118,7 +182,7 @@ export function define(stillkey, { test, cases }) {
       sealStream: (bytes) => collect(streamOf([bytes]).pipeThrough(stillkey.sealStream(key))),
       sealEnvelope: (bytes) => Envelope.seal(bytes, key),
     };
-    await onlyStillkeyErrors(entries, arbitrary(400));
+    await onlyStillkeyErrors(entries, arbitrary(rounds));
   });
 
   test('values of any type at every entry point give a result or a StillkeyError', async () => {

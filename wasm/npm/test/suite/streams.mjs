@@ -51,6 +51,38 @@ export function define(stillkey, { test, cases, byteStreams = true }) {
     }
   });
 
+  test('what a stream gives out stays as it is, whatever becomes of what was written', async () => {
+    const keys = new KeyDictionary();
+    const entry = { name: 'a', keyId: 0n, method: 'plaintext', methodNumber: 1, iv: new Uint8Array() };
+    const { readable, writable } = decryptStream({ keys, entry });
+    const [reader, writer, chunk] = [readable.getReader(), writable.getWriter(), plaintext(100)];
+    const written = writer.write(chunk);
+    const { value } = await reader.read();
+    await written;
+    chunk.fill(0);
+    equal(value, plaintext(100));
+    const [key, object] = [MasterKey.random(), new Uint8Array(1)];
+    const sealed = SealedObject.seal(plaintext(1000), key);
+    const opening = openStream(key);
+    const [opened, bytes] = [collect(opening.readable), opening.writable.getWriter()];
+    // One buffer for all that is read, as from a file.
+    for (const byte of sealed) await bytes.write((object.fill(byte), object));
+    await bytes.close();
+    equal(await opened, plaintext(1000));
+  });
+
+  test('keys may be freed once the call has returned', async () => {
+    const key = MasterKey.random();
+    const sealed = SealedObject.seal(plaintext(1000), key);
+    const again = () => MasterKey.fromBytes(key.dangerExport());
+    const keys = [again(), again()];
+    const opened = SealedObject.from(new Blob([sealed]), keys[0]);
+    const stream = streamOf([sealed]).pipeThrough(openStream(keys[1]));
+    for (const key of keys) key.free();
+    equal(await (await opened).read(), plaintext(1000));
+    equal(await collect(stream), plaintext(1000));
+  });
+
   test('a Blob of 3 GiB is read where it is asked for, and nowhere else', async () => {
     const mebibyte = new Blob([new Uint8Array(1 << 20)]);
     const gibibyte = new Blob(new Array(1024).fill(mebibyte));
