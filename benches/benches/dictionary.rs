@@ -7,7 +7,7 @@ use stillkey::core::{
     FileDictionary, FileInfo, FileLog, Iv, MasterKey, Method, RawMasterKey, Record, SecretBytes,
     Version,
 };
-use stillkey::{DictionaryWriter, clock::unix_now};
+use stillkey::{Entries, clock::unix_now};
 
 /// Files of a large store.
 const FILES: u64 = 100_000;
@@ -73,13 +73,13 @@ fn durable(criterion: &mut Criterion) {
     let master_key = RawMasterKey::new(SecretBytes::copied(&[7; 32])).expect("32 bytes");
     let master_key = MasterKey::Raw(master_key);
     let path = directory.path().join("data");
-    let mut writer = DictionaryWriter::create(&path, &master_key, Method::Aes256Ctr, unix_now())
+    let writer = Entries::create(&path, &master_key, Method::Aes256Ctr, unix_now())
         .expect("a new dictionary");
     let mut i = 0;
     criterion.bench_function("file dictionary/append, synced", |bencher| {
         bencher.iter(|| {
             i += 1;
-            writer.new_file(&name(i)).expect("space on the disk")
+            writer.new_entry(&name(i)).expect("space on the disk")
         });
     });
 }

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use stillkey::{DataKeyManager, DictionaryWriter, Native, clock::unix_now};
+use stillkey::{DataKeyManager, Entries, Native, clock::unix_now};
 use stillkey_core::{Cipher, FileInfo, Iv, MasterKey, Method, RawMasterKey, Record, SecretBytes};
 use tempfile::TempDir;
 
@@ -60,8 +60,8 @@ fn master_key() -> MasterKey {
 }
 
 fn manager(directory: &Path, method: Method) -> DataKeyManager {
-    let writer = DictionaryWriter::create(directory, &master_key(), method, unix_now());
-    DataKeyManager::new(writer.expect("a new directory")).expect("an intact disk")
+    let entries = Entries::create(directory, &master_key(), method, unix_now());
+    DataKeyManager::new(entries.expect("a new directory")).expect("an intact disk")
 }
 
 /// 24 bytes.
@@ -71,7 +71,7 @@ fn name(number: u64) -> String {
 
 /// Makes so many entries.
 fn enter(manager: &DataKeyManager, entries: u64) {
-    let bulk = manager.bulk();
+    let bulk = manager.entries().bulk();
     for number in 0..entries {
         bulk.new_entry(&name(number)).expect("space on the disk");
     }
@@ -110,7 +110,7 @@ impl Managed {
 
     fn create(&self) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let created = self.manager.new_entry(&name(number));
+        let created = self.manager.entries().new_entry(&name(number));
         created.expect("space on the disk");
     }
 }
@@ -185,7 +185,7 @@ fn look_up(managed: &Managed, names: &[String], times: u64) -> Duration {
     let start = own_time();
     for _ in 0..times {
         let name = names.next().expect("a cycle");
-        black_box(managed.manager.entry(name).expect("an entry"));
+        black_box(managed.manager.entries().entry(name).expect("an entry"));
     }
     own_time().saturating_sub(start)
 }
@@ -225,7 +225,7 @@ pub(crate) fn reads(cipher: Cipher, len: usize) -> Vec<Contender> {
         .read_exact_at(&mut piece, at as u64)
         .expect("a file in the page cache");
     assert_eq!(piece, content[at..at + len], "what was written");
-    let kernel = manager.entry("file").expect("its entry");
+    let kernel = manager.entries().entry("file").expect("its entry");
     let kernel = kernel.stream(&Native::detect()).expect("an encrypted file");
 
     let places = move || {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use stillkey::clock::unix_now;
 use stillkey::core::Method;
-use stillkey::{DataKeyManager, DictionaryWriter, MasterKeySource, create_master_key_file};
+use stillkey::{Entries, MasterKeySource, create_master_key_file};
 use stillkey_raft_engine::raft_engine::{Config, Engine, LogBatch, ReadableSize};
 use stillkey_raft_engine::{EncryptedFileSystem, Raft, entry};
 
@@ -57,16 +57,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The engine over a directory, which gets a master key and dictionaries if it has none.
 fn open(directory: &Path) -> Result<Engine<EncryptedFileSystem>, Box<dyn Error>> {
     let (key_file, keys) = (directory.join("master.key"), directory.join("keys"));
-    let manager = if key_file.exists() {
+    let entries = if key_file.exists() {
         let master_key = MasterKeySource::File(key_file).load()?.key;
-        DataKeyManager::open(&keys, &master_key)?
+        Entries::open(&keys, &master_key)?
     } else {
         fs::create_dir_all(directory)?;
         // Beside the data for this demonstration only: whoever steals a disk with both on it can read all.
         create_master_key_file(&key_file)?;
         let master_key = MasterKeySource::File(key_file).load()?.key;
-        let writer = DictionaryWriter::create(&keys, &master_key, Method::Aes256Ctr, unix_now())?;
-        DataKeyManager::new(writer)?
+        Entries::create(&keys, &master_key, Method::Aes256Ctr, unix_now())?
     };
     let config = Config {
         dir: directory.join("log").display().to_string(),
@@ -74,6 +73,6 @@ fn open(directory: &Path) -> Result<Engine<EncryptedFileSystem>, Box<dyn Error>>
         purge_threshold: ReadableSize::mb(1),
         ..Config::default()
     };
-    let files = EncryptedFileSystem::new(Arc::new(manager));
+    let files = EncryptedFileSystem::new(Arc::new(entries));
     Ok(Engine::open_with_file_system(config, Arc::new(files))?)
 }

@@ -1,8 +1,10 @@
 //! Encryption at rest for files: master keys, the dictionaries of a directory, encrypted files, atomic installation.
 //!
 //! - [`MasterKeySource`] gets a master key from a file, an environment variable or a command; [`create_master_key_file`] makes one.
-//! - [`DictionaryWriter`] creates and changes the `key.dict` and `file.dict` of a directory; [`Dictionaries`] only reads them. They are
-//!   those of TiKV and TiFlash, bit for bit. [`Startup`] is how a storage engine opens or makes them, with a previous master key to fall back to.
+//! - [`DataKeyManager`] looks after the files of a directory: each has an entry that says how it is encrypted, and both change in step.
+//!   [`Entries`] is the half of it that knows the dictionaries, `key.dict` and `file.dict`, for engines that handle their files themselves;
+//!   [`Dictionaries`] only reads them. They are those of TiKV and TiFlash, bit for bit. [`Startup`] is how a storage engine opens or makes
+//!   them, with a previous master key to fall back to.
 //! - [`EncryptedReader`], [`EncryptedWriter`] and [`EncryptedFile`] decrypt and encrypt files, from any byte on.
 //! - [`AtomicFile`] writes a whole file or none.
 //! - [`Native`] picks the fastest kernels that the processor has; [`parallel`] shares large buffers among threads.
@@ -29,7 +31,7 @@
 //! use std::io::Write;
 //! use stillkey::clock::unix_now;
 //! use stillkey::core::{Method, Reading};
-//! use stillkey::{Dictionaries, DictionaryWriter, EncryptedFile, EncryptedWriter, MasterKeySource, Native, create_master_key_file};
+//! use stillkey::{Dictionaries, EncryptedFile, EncryptedWriter, Entries, MasterKeySource, Native, create_master_key_file};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let place = tempfile::tempdir()?;
@@ -38,8 +40,8 @@
 //! let master_key = MasterKeySource::File(key_file).load()?.key;
 //!
 //! // Write: first the entry, then the file.
-//! let mut writer = DictionaryWriter::create(&data, &master_key, Method::Aes256Ctr, unix_now())?;
-//! let key = writer.new_file("greeting")?;
+//! let entries = Entries::create(&data, &master_key, Method::Aes256Ctr, unix_now())?;
+//! let key = entries.new_entry("greeting")?;
 //! let file = File::create_new(data.join("greeting"))?;
 //! EncryptedWriter::new(file, key.stream(&Native::detect())).write_all(b"Hello, encrypted world")?;
 //!
@@ -97,10 +99,10 @@ pub use config::{
     KeyServiceConfig, KeyServiceVendor, TikvConfig, parse_duration,
 };
 pub use dictionaries::{
-    BackgroundRotation, Bulk, Commits, DataKeyManager, Dictionaries, DictionaryWriter, FileKey,
-    ManagedFile, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, RetiredKeys,
-    Started, Startup, Untracked, data_path, is_unfinished, read_file_dictionary,
-    read_key_dictionary, read_key_envelope,
+    BackgroundRotation, Bulk, Commits, DataKeyManager, Dictionaries, Entries, FileKey, ManagedFile,
+    Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, RetiredKeys, Started, Startup,
+    Untracked, data_path, is_unfinished, read_file_dictionary, read_key_dictionary,
+    read_key_envelope,
 };
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "tokio")]

@@ -55,7 +55,7 @@ pub fn play(directory: &Path) -> Vec<Vec<u8>> {
 }
 
 fn manager(started: Option<stillkey::Started>) -> DataKeyManager {
-    DataKeyManager::new(started.expect("dictionaries are needed").writer)
+    DataKeyManager::new(started.expect("dictionaries are needed").entries)
         .unwrap()
         .with_names(Names::default())
 }
@@ -74,18 +74,21 @@ fn change_files(manager: &DataKeyManager) {
     manager.delete_directory("other").unwrap();
     assert_eq!(manager.rekey_file("b", |_| true).unwrap(), Some(7));
     assert_eq!(manager.rekey_file("c", |_| false).unwrap(), None);
-    manager.compact().unwrap();
+    manager.entries().compact().unwrap();
 }
 
 fn change_keys(manager: &DataKeyManager, imported: &DataKey, master_key: &MasterKey) {
     let now = unix_now();
-    manager.rotate_data_key(Method::Aes256Ctr, now).unwrap();
-    manager.import_key(imported, now).unwrap();
-    manager.rotate_master_key(master_key).unwrap();
+    manager
+        .entries()
+        .rotate_data_key(Method::Aes256Ctr, now)
+        .unwrap();
+    manager.entries().import_key(imported, now).unwrap();
+    manager.entries().rotate_master_key(master_key).unwrap();
 }
 
 fn key_bytes(manager: &DataKeyManager) -> Vec<Vec<u8>> {
-    let keys = manager.keys();
+    let keys = manager.entries().keys();
     let bytes = keys
         .iter()
         .map(|(_, entry)| entry.key.danger_bytes().to_vec());

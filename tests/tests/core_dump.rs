@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use stillkey::core::cipher::schedule;
 use stillkey::core::{MasterKey, Method, RawMasterKey, Reading};
-use stillkey::{Dictionaries, DictionaryWriter, SysRng, write_file};
+use stillkey::{Dictionaries, Entries, SysRng, write_file};
 use stillkey_tests::hex;
 
 /// What must not be found, by what it is.
@@ -23,9 +23,9 @@ fn prepare(place: &Path, methods: &[Method]) -> Needles {
     let mut needles = master_key_secrets(&master_key_bytes);
     for method in methods {
         let directory = place.join(method.name());
-        let mut writer = DictionaryWriter::create(&directory, &master_key, *method, 1).unwrap();
-        writer.new_file("file").unwrap();
-        drop(writer);
+        let entries = Entries::create(&directory, &master_key, *method, 1).unwrap();
+        entries.new_entry("file").unwrap();
+        drop(entries);
         let dictionaries = Dictionaries::read(&directory, &master_key, Reading::Strict).unwrap();
         for (_, entry) in dictionaries.keys().iter() {
             needles.push((method.name().to_owned(), entry.key.danger_bytes().to_vec()));

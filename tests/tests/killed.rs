@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use stillkey::core::{MasterKey, Method, RawMasterKey, SecretBytes};
-use stillkey::{DataKeyManager, DictionaryWriter};
+use stillkey::{DataKeyManager, Entries};
 
 const KILLS: usize = 200;
 const THREADS: usize = 4;
@@ -40,8 +40,11 @@ fn write_until_killed(directory: &Path) {
     thread::scope(|scope| {
         scope.spawn(|| {
             loop {
-                manager.rotate_data_key(Method::Aes128Ctr, NOW).unwrap();
-                manager.compact().unwrap();
+                manager
+                    .entries()
+                    .rotate_data_key(Method::Aes128Ctr, NOW)
+                    .unwrap();
+                manager.entries().compact().unwrap();
                 thread::sleep(Duration::from_millis(3));
             }
         });
@@ -180,7 +183,7 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     }
     let place = tempfile::tempdir().unwrap();
     let directory = place.path();
-    drop(DictionaryWriter::create(directory, &master_key(), Method::Aes256Ctr, NOW).unwrap());
+    drop(Entries::create(directory, &master_key(), Method::Aes256Ctr, NOW).unwrap());
     let mut said = vec![Said::default(); THREADS];
     for kill in 0..KILLS {
         run_until_killed(directory, &mut said);
@@ -222,7 +225,7 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
                     "kill {kill}: {begun:?}: {found:?}, but {said:?}"
                 );
                 // From here on it is known again.
-                if manager.entry(name).is_ok() {
+                if manager.entries().entry(name).is_ok() {
                     manager.delete_file(name).unwrap();
                 }
                 said.files.remove(name);
@@ -245,7 +248,7 @@ fn a_disk_that_is_really_full_loses_nothing_and_what_is_freed_is_used() {
     let place = tempfile::tempdir().unwrap();
     let mounted = Mounted::new(place.path());
     let directory = mounted.0;
-    drop(DictionaryWriter::create(directory, &master_key(), Method::Aes256Ctr, NOW).unwrap());
+    drop(Entries::create(directory, &master_key(), Method::Aes256Ctr, NOW).unwrap());
     let manager = DataKeyManager::open(directory, &master_key()).unwrap();
     let mut files = Vec::new();
     let refused = loop {
@@ -269,9 +272,9 @@ fn a_disk_that_is_really_full_loses_nothing_and_what_is_freed_is_used() {
     assert!(refused.contains("No space left"), "{refused}");
     // More of the same doesn't do harm.
     for number in 0..20 {
-        let _ = manager.new_entry(&"n".repeat(4000 + number));
-        let _ = manager.rotate_data_key(Method::Aes256Ctr, NOW);
-        let _ = manager.compact();
+        let _ = manager.entries().new_entry(&"n".repeat(4000 + number));
+        let _ = manager.entries().rotate_data_key(Method::Aes256Ctr, NOW);
+        let _ = manager.entries().compact();
     }
     let check = |manager: &DataKeyManager, files: &[u64]| {
         for number in files {
@@ -286,7 +289,10 @@ fn a_disk_that_is_really_full_loses_nothing_and_what_is_freed_is_used() {
     for number in freed {
         manager.delete_file(format!("{number}")).unwrap();
     }
-    manager.rotate_data_key(Method::Aes256Ctr, NOW).unwrap();
+    manager
+        .entries()
+        .rotate_data_key(Method::Aes256Ctr, NOW)
+        .unwrap();
     manager
         .create_file("after")
         .unwrap()

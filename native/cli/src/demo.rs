@@ -9,7 +9,7 @@ use stillkey::clock::unix_now;
 use stillkey::core::sealed::Options;
 use stillkey::core::{EncryptionContext, MasterKey, Method, Reading};
 use stillkey::{
-    DataKeyManager, Dictionaries, DictionaryWriter, EncryptedReader, Error, Native, SealedReader,
+    DataKeyManager, Dictionaries, EncryptedReader, Entries, Error, Native, SealedReader,
     SealedWriter,
 };
 
@@ -46,7 +46,7 @@ impl Args {
         let master_key = MasterKey::Raw(stillkey::create_master_key_file(
             scratch.path().join("master.key"),
         )?);
-        drop(DictionaryWriter::create(
+        drop(Entries::create(
             &vault,
             &master_key,
             Method::Aes256Ctr,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use stillkey::clock::unix_now;
 use stillkey::core::Method;
-use stillkey::{DictionaryWriter, Error, MasterKeySource};
+use stillkey::{Entries, Error, MasterKeySource};
 
 use crate::failure::{Failure, Outcome};
 use crate::keys::{self, default_key_path};
@@ -57,7 +57,7 @@ impl Args {
         };
         let master_key = keys::load(&source, ui)?;
         let dictionaries =
-            DictionaryWriter::create(&self.directory, &master_key, self.method, unix_now()).map_err(
+            Entries::create(&self.directory, &master_key, self.method, unix_now()).map_err(
                 |error| match error {
                     Error::AlreadyExists { path } => Failure::already_exists(format!(
                         "{}: already exists, and without it the files in its directory are lost; use the directory as it is, or choose another",

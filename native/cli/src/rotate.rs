@@ -3,7 +3,7 @@
 use serde_json::json;
 use stillkey::clock::unix_now;
 use stillkey::core::{Method, RotationPolicy, RotationReason};
-use stillkey::{DictionaryWriter, MasterKeySource};
+use stillkey::{Entries, MasterKeySource};
 
 use crate::dictionaries::DictArgs;
 use crate::failure::Outcome;
@@ -56,11 +56,9 @@ impl Args {
     }
 }
 
-fn open(dictionaries: &DictArgs, ui: &Ui) -> Outcome<DictionaryWriter> {
+fn open(dictionaries: &DictArgs, ui: &Ui) -> Outcome<Entries> {
     let directory = dictionaries.directory()?;
-    dictionaries.open(ui, |master_key| {
-        DictionaryWriter::open(&directory, master_key)
-    })
+    dictionaries.open(ui, |master_key| Entries::open(&directory, master_key))
 }
 
 fn rotate_data_key(
@@ -69,8 +67,8 @@ fn rotate_data_key(
     if_older_than: Option<u64>,
     ui: &Ui,
 ) -> Outcome {
-    let mut writer = open(dictionaries, ui)?;
-    let current = writer
+    let entries = open(dictionaries, ui)?;
+    let current = entries
         .keys()
         .current()
         .ok()
@@ -80,7 +78,7 @@ fn rotate_data_key(
     let now = unix_now();
     let reason = match if_older_than {
         None => "asked for",
-        Some(period) => match writer.rotation_due(&RotationPolicy { method, period }, now)? {
+        Some(period) => match entries.rotation_due(&RotationPolicy { method, period }, now)? {
             None => {
                 return ui.result(
                     "not due: the current data key stays",
@@ -90,7 +88,7 @@ fn rotate_data_key(
             Some(reason) => in_words(reason),
         },
     };
-    let id = writer.rotate_data_key(method, now)?;
+    let id = entries.rotate_data_key(method, now)?;
     let human = format!("new data key {id} for {method} ({reason}); files that exist keep theirs");
     ui.result(&human, &json!({ "rotated": true, "current_key_id": id.to_string(), "method": method.name(), "reason": reason }))
 }
@@ -112,12 +110,12 @@ fn rotate_master_key(
     ui: &Ui,
 ) -> Outcome {
     let new = keys::load(new_master_key, ui)?;
-    let mut writer = open(dictionaries, ui)?;
-    writer.rotate_master_key(&new)?;
+    let entries = open(dictionaries, ui)?;
+    entries.rotate_master_key(&new)?;
     if !new.is_secure() {
         ui.warn("the data keys are stored unprotected from now on, and count as exposed for good");
     }
-    let keys = writer.keys().len();
+    let keys = entries.keys().len();
     let human = format!(
         "{keys} data keys are sealed under {} now; keep the old master key as long as there are backups under it",
         new_master_key.redacted()

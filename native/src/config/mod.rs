@@ -288,7 +288,7 @@ impl TikvConfig {
         let Some(started) = self.startup()?.start(now)? else {
             return Ok(None);
         };
-        let manager = DataKeyManager::new(started.writer)?;
+        let manager = DataKeyManager::new(started.entries)?;
         Ok(Some(
             manager
                 .with_names(self.file_names)

@@ -372,7 +372,7 @@ fn a_start_by_configuration_falls_back_to_the_previous_master_key() {
     let none = start("type = 'plaintext'", "").unwrap_err();
     assert_eq!(none.kind(), ErrorKind::Usage);
     let first = start(&old, "").unwrap().unwrap();
-    assert_eq!(first.writer.version(), Version::V1);
+    assert_eq!(first.entries.version(), Version::V1);
     drop(first);
     let error = start(&new, "").unwrap_err();
     assert!(

@@ -64,10 +64,6 @@ impl LogFile {
         Ok((file, log))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Writes a change of `log`, which is durable then, and all that was written before with it: unless it `may_wait` for the next sync.
     pub(super) fn write(
         &mut self,

@@ -1,11 +1,11 @@
 //! The dictionaries of a directory, `key.dict` and `file.dict`: read by anyone with the master key, written by one writer at a time.
 //!
 //! [`Dictionaries`] reads without a lock and never writes, so it can look into the directory of a running engine, TiKV's included.
-//! [`DictionaryWriter`] holds `stillkey.lock`, which keeps other Stillkey writers out; TiKV knows nothing of it, so stop TiKV first.
-//! [`Startup`] finds or makes them as a storage engine does when it starts. [`DataKeyManager`] is that writer shared by many threads.
+//! [`Entries`] holds `stillkey.lock`, which keeps other Stillkey writers out; TiKV knows nothing of it, so stop TiKV first.
+//! [`Startup`] finds or makes them as a storage engine does when it starts. [`DataKeyManager`] keeps a directory's files in step with them.
 
+mod entries;
 mod group;
-mod journal;
 mod lock;
 mod log_file;
 mod manager;
@@ -15,7 +15,6 @@ mod sealed_keys;
 mod startup;
 #[cfg(test)]
 mod tests;
-mod writer;
 
 /// What [`group`] takes from the standard library, gathered so that a test can put other threads and locks in their place.
 mod sync {
@@ -35,13 +34,13 @@ use stillkey_core::{
 use crate::SysRng;
 use crate::error::Error;
 
+pub use entries::{BackgroundRotation, Bulk, Commits, Entries, RetiredKeys};
 pub use manager::{
-    BackgroundRotation, Bulk, Commits, DataKeyManager, ManagedFile, Mismatches, Names,
-    RekeyProgress, RekeyReport, RekeySelection, RetiredKeys, Untracked, data_path, is_unfinished,
+    DataKeyManager, ManagedFile, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection,
+    Untracked, data_path, is_unfinished,
 };
 pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
 pub use startup::{Started, Startup};
-pub use writer::DictionaryWriter;
 
 const KEY_DICT: &str = "key.dict";
 const FILE_DICT: &str = "file.dict";

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use stillkey_core::{MasterKey, Method, Reading, RotationPolicy, RotationReason, Version};
 
 use super::KEY_DICT;
+use super::entries::{Entries, Proven, check_protection};
 use super::reader::Dictionaries;
-use super::writer::{DictionaryWriter, Proven, check_protection};
 use crate::error::{Error, ErrorKind};
 use crate::observe;
 
@@ -37,7 +37,7 @@ use crate::observe;
 ///     .start(unix_now())?
 ///     .expect("the policy's method encrypts");
 /// assert!(started.fell_back);
-/// let manager = DataKeyManager::new(started.writer)?;
+/// let manager = DataKeyManager::new(started.entries)?;
 /// # Ok(()) }
 /// ```
 pub struct Startup<'a> {
@@ -53,8 +53,8 @@ pub struct Startup<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Started {
-    /// The directory's writer; [`DataKeyManager`](super::DataKeyManager) is made from it.
-    pub writer: DictionaryWriter,
+    /// The directory's entries, which a [`DataKeyManager`](super::DataKeyManager) can be made from.
+    pub entries: Entries,
     /// Whether this was the first start, so that the dictionaries have just been made.
     pub created: bool,
     /// Whether the previous master key was needed. The current one does from now on.
@@ -100,7 +100,7 @@ impl<'a> Startup<'a> {
         self
     }
 
-    /// As [`DictionaryWriter::with_rewrite_threshold`].
+    /// As [`Entries::with_rewrite_threshold`].
     #[must_use]
     pub fn with_rewrite_threshold(mut self, removes: u64) -> Self {
         self.rewrite_threshold = Some(removes);
@@ -119,8 +119,8 @@ impl<'a> Startup<'a> {
     /// - [`Error::Usage`] when the method encrypts and the master key is plaintext.
     /// - [`Error::BothMasterKeys`] when neither master key fits, or when the previous one was needed and couldn't be had.
     /// - [`Error::Core`] when a key service can't be reached.
-    /// - Those of [`DictionaryWriter::open`], of [`DictionaryWriter::create`] on a first start, of [`DictionaryWriter::rotate_master_key`] and
-    ///   [`DictionaryWriter::rotate_data_key`].
+    /// - Those of [`Entries::open`], of [`Entries::create`] on a first start, of [`Entries::rotate_master_key`] and
+    ///   [`Entries::rotate_data_key`].
     pub fn start(self, now: u64) -> Result<Option<Started>, Error> {
         let _span = observe::span!(INFO, "start", directory => self.directory.display());
         check_protection(self.policy.method, &self.master_key)?;
@@ -144,7 +144,7 @@ impl<'a> Startup<'a> {
             fallback = opened_by;
             Ok(dictionaries)
         })?;
-        let writer = match fallback {
+        let entries = match fallback {
             None => proven.open(&self.master_key, None)?,
             Some(previous) => proven.open(previous, Some(&self.master_key))?,
         };
@@ -152,7 +152,7 @@ impl<'a> Startup<'a> {
             observe::fell_back(&self.directory, previous.kind());
         }
         Ok(Started {
-            writer,
+            entries,
             created: false,
             fell_back: fallback.is_some(),
             rotated: None,
@@ -192,7 +192,7 @@ impl<'a> Startup<'a> {
     fn create(&self, now: u64) -> Result<Started, Error> {
         let (method, master_key) = (self.policy.method, &self.master_key);
         Ok(Started {
-            writer: DictionaryWriter::create(&self.directory, master_key, method, now)?,
+            entries: Entries::create(&self.directory, master_key, method, now)?,
             created: true,
             fell_back: false,
             rotated: None,
@@ -201,26 +201,26 @@ impl<'a> Startup<'a> {
 
     fn finish(&self, mut started: Started, now: u64) -> Result<Started, Error> {
         if let Some(removes) = self.rewrite_threshold {
-            started.writer = started.writer.with_rewrite_threshold(removes);
+            started.entries = started.entries.with_rewrite_threshold(removes);
         }
         let Started {
-            writer,
+            entries,
             fell_back,
             rotated,
             ..
         } = &mut started;
         if let Some(version) = self.version
-            && version != writer.version()
+            && version != entries.version()
         {
-            writer.convert(version)?;
+            entries.convert(version)?;
         }
-        *rotated = writer.rotation_due(&self.policy, now)?;
+        *rotated = entries.rotation_due(&self.policy, now)?;
         // Whoever could write here could have put keys of their own into an unsealed key.dict, and denied that they were ever exposed.
         if rotated.is_none() && *fell_back && self.fallback_was_insecure() {
             *rotated = Some(RotationReason::Exposed);
         }
         if rotated.is_some() {
-            writer.rotate_data_key_for(*rotated, self.policy.method, now)?;
+            entries.rotate_data_key_for(*rotated, self.policy.method, now)?;
         }
         Ok(started)
     }

@@ -4,7 +4,7 @@
 //!
 //! **Overwriting.** Counter mode XORs the same keystream at the same place. Whoever sees a byte's ciphertext before and after it was
 //! overwritten in place learns the XOR of the two plaintexts. So write a file once, or give its next content a new entry
-//! ([`DictionaryWriter::new_file`](crate::DictionaryWriter::new_file)); overwriting in place is for an engine that has weighed this.
+//! ([`Entries::new_entry`](crate::Entries::new_entry)); overwriting in place is for an engine that has weighed this.
 
 #[cfg(feature = "tokio")]
 mod asynchronous;

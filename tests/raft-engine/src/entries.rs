@@ -1,18 +1,18 @@
-//! What the file system asks of the manager: the one place that knows how it spells names and errors.
+//! What the file system asks of the dictionaries: the one place that knows how names and errors are spelled.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use stillkey::{DataKeyManager, Error, ErrorKind, FileKey};
+use stillkey::{Error, ErrorKind, FileKey};
 
 /// The entries of files, by path. As in TiKV, a file's name in the dictionary is its path as the engine spells it, so a directory that
 /// moves, or that is spelled otherwise, isn't found.
-pub(crate) struct Entries(Arc<DataKeyManager>);
+pub(crate) struct Entries(Arc<stillkey::Entries>);
 
 impl Entries {
-    pub(crate) fn new(manager: Arc<DataKeyManager>) -> Self {
-        Self(manager)
+    pub(crate) fn new(entries: Arc<stillkey::Entries>) -> Self {
+        Self(entries)
     }
 
     pub(crate) fn find(&self, path: &Path) -> io::Result<FileKey> {

@@ -6,11 +6,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use raft_engine::env::{FileSystem, Permission};
-use stillkey::DataKeyManager;
-
 use crate::entries::Entries;
 use crate::file::{Cursor, LogFile};
+use raft_engine::env::{FileSystem, Permission};
 
 /// The files of an engine, encrypted.
 ///
@@ -51,10 +49,10 @@ pub struct EncryptedFileSystem {
 }
 
 impl EncryptedFileSystem {
-    /// Files whose entries are in the manager's directory, which may be that of the files.
-    pub fn new(manager: Arc<DataKeyManager>) -> Self {
+    /// Files that have these entries, whose directory may be that of the files.
+    pub fn new(entries: Arc<stillkey::Entries>) -> Self {
         Self {
-            entries: Entries::new(manager),
+            entries: Entries::new(entries),
         }
     }
 
@@ -116,7 +114,8 @@ impl FileSystem for EncryptedFileSystem {
     fn rename<P: AsRef<Path>>(&self, source: P, destination: P) -> io::Result<()> {
         let (source, destination) = (source.as_ref(), destination.as_ref());
         if !is_there(destination)? {
-            // Of a file that has vanished; it would be in the way.
+            // Of a file that has vanished; it would be in the way. A file that may come back needs it.
+            sync_directory(destination)?;
             self.entries.remove(destination)?;
         }
         self.entries.link(source, destination)?;
@@ -137,6 +136,8 @@ impl FileSystem for EncryptedFileSystem {
             let why = format!("{}: the file is there and needs its entry", path.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
         }
+        // The file must not come back after a power failure, when its entry is gone.
+        sync_directory(path)?;
         self.entries.remove(path)
     }
 

@@ -1,5 +1,5 @@
 //! The log engine of TiKV, [`raft_engine`], over files that Stillkey encrypts: how an engine with a file system of its own is joined to a
-//! [`DataKeyManager`](stillkey::DataKeyManager).
+//! [`Entries`](stillkey::Entries).
 //!
 //! [`EncryptedFileSystem`] is what the engine asks for files. Its documentation says in which order a file and its entry change, and what
 //! overwriting costs. Copy it for an engine of yours; it is a crate of this workspace, so that users of the library don't build this engine.
@@ -9,15 +9,15 @@
 //!
 //! use raft_engine::{Config, Engine, LogBatch};
 //! use stillkey::core::{MasterKey, Method, RawMasterKey};
-//! use stillkey::{DataKeyManager, DictionaryWriter, clock::unix_now};
+//! use stillkey::{Entries, clock::unix_now};
 //! use stillkey_raft_engine::EncryptedFileSystem;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let place = tempfile::tempdir()?;
 //! # let (keys, logs) = (place.path().join("keys"), place.path().join("logs"));
 //! let master_key = MasterKey::Raw(RawMasterKey::random(&mut stillkey::SysRng)?);
-//! let writer = DictionaryWriter::create(keys, &master_key, Method::Aes256Ctr, unix_now())?;
-//! let files = EncryptedFileSystem::new(Arc::new(DataKeyManager::new(writer)?));
+//! let entries = Entries::create(keys, &master_key, Method::Aes256Ctr, unix_now())?;
+//! let files = EncryptedFileSystem::new(Arc::new(entries));
 //! let config = Config { dir: logs.display().to_string(), ..Config::default() };
 //! let engine = Engine::open_with_file_system(config, Arc::new(files))?;
 //! let mut batch = LogBatch::default();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use raft_engine::{Config, ReadableSize};
 use stillkey::core::{MasterKey, Method, RawMasterKey, SecretBytes};
-use stillkey::{DataKeyManager, DictionaryWriter, clock::unix_now};
+use stillkey::{Entries, clock::unix_now};
 
 /// In every entry; no encrypted file may hold it.
 pub const MARKER: &[u8] = b"nobody but the engine reads this";
@@ -31,15 +31,14 @@ pub fn small_files(directory: &Path) -> Config {
     }
 }
 
-/// The manager of a directory, which gets dictionaries if it has none, under a key that everybody knows.
+/// The entries of a directory, which gets dictionaries if it has none, under a key that everybody knows.
 ///
 /// # Errors
-/// Those of [`DictionaryWriter::create`] and [`DataKeyManager::open`].
-pub fn manager(directory: &Path, method: Method) -> Result<DataKeyManager, Box<dyn Error>> {
+/// Those of [`Entries::create`] and [`Entries::open`].
+pub fn entries(directory: &Path, method: Method) -> Result<Entries, Box<dyn Error>> {
     let master_key = MasterKey::Raw(RawMasterKey::new(SecretBytes::copied(&[7; 32]))?);
     if directory.join("key.dict").exists() {
-        return Ok(DataKeyManager::open(directory, &master_key)?);
+        return Ok(Entries::open(directory, &master_key)?);
     }
-    let writer = DictionaryWriter::create(directory, &master_key, method, unix_now())?;
-    Ok(DataKeyManager::new(writer)?)
+    Ok(Entries::create(directory, &master_key, method, unix_now())?)
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use memchr::memmem;
-use stillkey::DataKeyManager;
+use stillkey::Entries;
 use stillkey::core::{FileInfo, Method};
 use stillkey_raft_engine::raft_engine::env::{DefaultFileSystem, FileSystem, Permission};
 use stillkey_raft_engine::raft_engine::{Config, Engine, LogBatch};
@@ -23,17 +23,17 @@ const HEADER: &[u8] = b"RAFT-LOG-FILE-HEADER";
 /// An encrypted file system that notes what is asked of it, and every key and IV under which a file begins.
 struct Watched {
     files: EncryptedFileSystem,
-    manager: Arc<DataKeyManager>,
+    entries: Arc<Entries>,
     asked: Mutex<HashMap<&'static str, usize>>,
     beginnings: Mutex<Vec<FileInfo>>,
 }
 
 impl Watched {
-    fn new(manager: DataKeyManager) -> Self {
-        let manager = Arc::new(manager);
+    fn new(entries: Entries) -> Self {
+        let entries = Arc::new(entries);
         Self {
-            files: EncryptedFileSystem::new(Arc::clone(&manager)),
-            manager,
+            files: EncryptedFileSystem::new(Arc::clone(&entries)),
+            entries,
             asked: Mutex::default(),
             beginnings: Mutex::default(),
         }
@@ -44,7 +44,7 @@ impl Watched {
     }
 
     fn begins(&self, path: &Path) {
-        let key = self.manager.entry(path.to_str().unwrap()).unwrap();
+        let key = self.entries.entry(path.to_str().unwrap()).unwrap();
         self.beginnings.lock().unwrap().push(key.info().clone());
     }
 
@@ -170,7 +170,7 @@ fn purged_and_recycled_files_begin_under_fresh_keys_and_all_comes_back_without_p
         let config = testing::small_files(&logs);
         let mut beginnings = Vec::new();
         for time in 1..=4 {
-            let files = Arc::new(Watched::new(testing::manager(&keys, method).unwrap()));
+            let files = Arc::new(Watched::new(testing::entries(&keys, method).unwrap()));
             let engine = open(&config, &files);
             if time > 1 {
                 check(&engine, (time - 1) * 400);
@@ -217,7 +217,7 @@ fn prefilled_files_are_used_under_another_iv_than_they_were_filled_with() {
         ..testing::small_files(&logs)
     };
     let files = Arc::new(Watched::new(
-        testing::manager(&keys, Method::Aes256Ctr).unwrap(),
+        testing::entries(&keys, Method::Aes256Ctr).unwrap(),
     ));
     let engine = open(&config, &files);
     let prefilled = files.times("create") - 2;
@@ -234,7 +234,7 @@ fn a_torn_batch_and_what_was_allocated_ahead_are_cut_off_and_the_engine_goes_on(
     let (keys, logs) = (directory.path().join("keys"), directory.path().join("logs"));
     let config = testing::small_files(&logs);
     let files = Arc::new(EncryptedFileSystem::new(
-        testing::manager(&keys, Method::Aes256Ctr).unwrap().into(),
+        testing::entries(&keys, Method::Aes256Ctr).unwrap().into(),
     ));
     let engine = open(&config, &files);
     append(&engine, 5);
@@ -260,7 +260,7 @@ fn entries_of_files_that_have_vanished_are_removed_when_the_engine_opens() {
     let (keys, logs) = (directory.path().join("keys"), directory.path().join("logs"));
     let config = testing::small_files(&logs);
     let files = Arc::new(Watched::new(
-        testing::manager(&keys, Method::Aes256Ctr).unwrap(),
+        testing::entries(&keys, Method::Aes256Ctr).unwrap(),
     ));
     let engine = open(&config, &files);
     for _ in 0..8 {
@@ -272,8 +272,8 @@ fn entries_of_files_that_have_vanished_are_removed_when_the_engine_opens() {
     let vanished = logs.join("0000000000000001.raftlog");
     let vanished = vanished.to_str().unwrap();
     assert!(!fs::exists(vanished).unwrap());
-    files.manager.new_entry(vanished).unwrap();
+    files.entries.new_entry(vanished).unwrap();
     check(&open(&config, &files), 400);
     assert!(files.times("delete_metadata") > 0);
-    assert!(files.manager.entry(vanished).is_err());
+    assert!(files.entries.entry(vanished).is_err());
 }

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stillkey::DataKeyManager;
+use stillkey::Entries;
 use stillkey::core::{FileInfo, Method};
 use stillkey_raft_engine::raft_engine::env::{FileSystem, Handle, Permission, WriteExt};
 use stillkey_raft_engine::{EncryptedFileSystem, testing};
@@ -17,7 +17,7 @@ const TEXT: &[u8] = b"the first entry of the log";
 
 struct Place {
     directory: TempDir,
-    manager: Arc<DataKeyManager>,
+    entries: Arc<Entries>,
     files: EncryptedFileSystem,
 }
 
@@ -25,11 +25,11 @@ impl Place {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let keys = directory.path().join("keys");
-        let manager = Arc::new(testing::manager(&keys, Method::Aes256Ctr).unwrap());
-        let files = EncryptedFileSystem::new(Arc::clone(&manager));
+        let entries = Arc::new(testing::entries(&keys, Method::Aes256Ctr).unwrap());
+        let files = EncryptedFileSystem::new(Arc::clone(&entries));
         Self {
             directory,
-            manager,
+            entries,
             files,
         }
     }
@@ -56,7 +56,7 @@ impl Place {
         bytes
     }
 
-    /// As on a full disk: the manager writes no more, since somebody else has written.
+    /// As on a full disk: the entries writes no more, since somebody else has written.
     fn make_entries_fail(&self) {
         let dictionary = self.path("keys/file.dict");
         let dictionary = fs::OpenOptions::new().append(true).open(dictionary);
@@ -64,7 +64,7 @@ impl Place {
     }
 
     fn entry(&self, path: &Path) -> Option<FileInfo> {
-        let key = self.manager.entry(path.to_str().unwrap()).ok()?;
+        let key = self.entries.entry(path.to_str().unwrap()).ok()?;
         Some(key.info().clone())
     }
 }
@@ -115,7 +115,7 @@ fn a_renamed_file_keeps_its_content_and_its_old_name_has_no_entry() {
     let (from, to) = (place.written("a"), place.path("b"));
     let entry = place.entry(&from);
     // Of a file that has vanished.
-    place.manager.new_entry(to.to_str().unwrap()).unwrap();
+    place.entries.new_entry(to.to_str().unwrap()).unwrap();
     place.files.rename(&from, &to).unwrap();
     assert_eq!(place.read(&to), TEXT);
     assert_eq!(place.entry(&to), entry);
@@ -193,7 +193,7 @@ fn a_deleted_file_leaves_no_entry_and_an_entry_goes_alone_only_where_no_file_is(
     assert_eq!(place.read(&path), TEXT);
     place.files.delete(&path).unwrap();
     assert!(!place.files.exists_metadata(&path));
-    place.manager.new_entry(path.to_str().unwrap()).unwrap();
+    place.entries.new_entry(path.to_str().unwrap()).unwrap();
     assert!(place.files.exists_metadata(&path));
     place.files.delete_metadata(&path).unwrap();
     assert!(!place.files.exists_metadata(&path));

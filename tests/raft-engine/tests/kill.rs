@@ -89,8 +89,8 @@ fn random_up_to(bound: u64) -> u64 {
 }
 
 fn check(directory: &Path, regions: &BTreeMap<u64, Acknowledged>, kill: usize) {
-    let manager = testing::manager(&directory.join("keys"), Method::Aes256Ctr).unwrap();
-    let files = EncryptedFileSystem::new(Arc::new(manager));
+    let entries = testing::entries(&directory.join("keys"), Method::Aes256Ctr).unwrap();
+    let files = EncryptedFileSystem::new(Arc::new(entries));
     let config = testing::small_files(&directory.join("logs"));
     let engine = Engine::open_with_file_system(config, Arc::new(files)).unwrap();
     for (region, acknowledged) in regions {

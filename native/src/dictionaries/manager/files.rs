@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use stillkey_core::FileInfo;
 use stillkey_core::error::NotFound;
 
-use super::commit::{Change, Durability, Request};
+use super::super::lock::Lock;
+use super::Change;
 use super::names::Located;
 use super::{DataKeyManager, held};
 use crate::error::Error;
@@ -49,7 +50,7 @@ impl DataKeyManager {
     ///
     /// # Errors
     /// [`Error::Usage`] for a path that isn't below the directory; [`Error::NotAFile`]; [`Error::Io`], also when the directory of the file is
-    /// missing; those of [`DataKeyManager::new_entry`].
+    /// missing; those of [`Entries::new_entry`](crate::Entries::new_entry).
     pub fn create_file(&self, path: impl AsRef<Path>) -> Result<ManagedFile, Error> {
         self.create(path.as_ref(), true)
     }
@@ -75,11 +76,13 @@ impl DataKeyManager {
             fsops::expect_file(&file.path)?;
             fsops::remove(&file.path)?;
         }
-        let key = self.new_entry(&file.name)?;
+        let key = self.entries.new_entry(&file.name)?;
         let created = fsops::create_new(&file.path)
             .and_then(|created| fsops::sync_parent(&file.path).map(|()| created));
         let created = created.inspect_err(|_| self.forget_entry_of_missing(&file))?;
-        let writing = self.writers.register(&created, &file.path)?;
+        let writing = self
+            .writers
+            .register(&created, &file.path, self.entries.lock())?;
         Ok(ManagedFile {
             file: EncryptedFile::new(created, key.stream(&Native::detect())),
             _writing: Some(writing),
@@ -116,7 +119,9 @@ impl DataKeyManager {
         let _locks = self.name_locks.lock(&[&file]);
         let info = self.find(&file).map(|(_, info)| info);
         let opened = fsops::open(&file.path, Access::Write)?;
-        let writing = self.writers.register(&opened, &file.path)?;
+        let writing = self
+            .writers
+            .register(&opened, &file.path, self.entries.lock())?;
         self.managed(opened, &file, info, Some(writing))
     }
 
@@ -128,7 +133,7 @@ impl DataKeyManager {
         writing: Option<Writing>,
     ) -> Result<ManagedFile, Error> {
         let stream = match info {
-            Some(info) => self.file_key(info)?.stream(&Native::detect()),
+            Some(info) => self.entries.file_key(info)?.stream(&Native::detect()),
             None => self.expect_untracked_allowed(file).map(|()| None)?,
         };
         Ok(ManagedFile {
@@ -208,15 +213,15 @@ impl DataKeyManager {
         match entry {
             Some((_, info)) => {
                 let other = to.other.as_deref();
-                self.set_entry(&to.name, info)?;
-                other.map_or(Ok(None), |other| self.remove_entry(other))?;
+                self.entries.set_entry(&to.name, info)?;
+                other.map_or(Ok(None), |other| self.entries.remove_entry(other))?;
             }
             None => self.forget_entries(&to)?,
         }
         transfer(&from, &to).inspect_err(|_| self.forget_entry_of_missing(&to))
     }
 
-    /// Takes in a file that was encrypted elsewhere with a key that [`DataKeyManager::import_key`] knows by the id in `info`: moves it from
+    /// Takes in a file that was encrypted elsewhere with a key that [`Entries::import_key`](crate::Entries::import_key) knows by the id in `info`: moves it from
     /// `source`, which must be on the same file system and is outside the manager's care, to `destination`.
     ///
     /// # Errors
@@ -238,7 +243,7 @@ impl DataKeyManager {
         expect_directory(&to.path)?;
         // What an entry vouches for must be on the disk.
         fsops::sync(&fsops::open(source, Access::Read)?, source)?;
-        self.set_entry(&to.name, info)?;
+        self.entries.set_entry(&to.name, info)?;
         fsops::rename(source, &to.path).inspect_err(|_| self.forget_entry_of_missing(&to))
     }
 
@@ -276,7 +281,8 @@ impl DataKeyManager {
             fsops::sync_parent(&directory.path)?;
         }
         let below = self.entries_below(&directory);
-        self.commit_all(below.into_iter().map(|(name, _)| (name, Change::Remove)))
+        self.entries
+            .change_all(below.into_iter().map(|(name, _)| (name, Change::Remove)))
     }
 
     /// Renames a directory with all that is in it. There must be nothing at `to`.
@@ -299,27 +305,31 @@ impl DataKeyManager {
         }
         expect_directory(&to.path)?;
         let stale = self.entries_below(&to).into_iter();
-        self.commit_all(stale.map(|(name, _)| (name, Change::Remove)))?;
+        self.entries
+            .change_all(stale.map(|(name, _)| (name, Change::Remove)))?;
         let moving = self.entries_below(&from);
         let moved = moving.iter().map(|(name, info)| {
             let rest = self.rest_below(&from, name).unwrap_or_default();
             (format!("{}/{rest}", to.name), Change::Insert(info.clone()))
         });
-        self.commit_all(moved)?;
+        self.entries.change_all(moved)?;
         if let Err(error) = fsops::rename(&from.path, &to.path) {
             if matches!(fsops::exists(&to.path), Ok(false)) {
                 let undone = self.entries_below(&to).into_iter();
                 // What this can't remove are entries without a file.
-                let _ = self.commit_all(undone.map(|(name, _)| (name, Change::Remove)));
+                let _ = self
+                    .entries
+                    .change_all(undone.map(|(name, _)| (name, Change::Remove)));
             }
             return Err(error);
         }
-        self.commit_all(moving.into_iter().map(|(name, _)| (name, Change::Remove)))
+        self.entries
+            .change_all(moving.into_iter().map(|(name, _)| (name, Change::Remove)))
     }
 
     /// The entries of files below a directory, under names of either kind.
     fn entries_below(&self, directory: &Located) -> Vec<(String, FileInfo)> {
-        self.survey(|files| {
+        self.entries.survey(|files| {
             let entries = files.unsorted();
             let below = entries.filter(|(name, _)| self.rest_below(directory, name).is_some());
             below
@@ -337,38 +347,20 @@ impl DataKeyManager {
             .find_map(|directory| name.strip_prefix(directory.as_str())?.strip_prefix('/'))
     }
 
-    /// Changes many entries, not in one step.
-    pub(super) fn commit_all(
-        &self,
-        changes: impl Iterator<Item = (String, Change)>,
-    ) -> Result<(), Error> {
-        let requests: Vec<_> = changes
-            .map(|(name, change)| Request {
-                name: name.into(),
-                change,
-                durability: Durability::Now,
-            })
-            .collect();
-        self.commit(&requests)
-            .into_iter()
-            .try_for_each(|outcome| outcome.map(drop))
-    }
-
     /// A file's entry, with the name that it has.
     pub(super) fn find(&self, file: &Located) -> Option<(String, FileInfo)> {
-        let view = self.view();
         let names = [Some(&file.name), file.other.as_ref()];
-        names.into_iter().flatten().find_map(|name| {
-            let info = view.files.dictionary().find(name)?;
-            Some((name.clone(), info.clone()))
-        })
+        names
+            .into_iter()
+            .flatten()
+            .find_map(|name| Some((name.clone(), self.entries.find(name)?)))
     }
 
     /// Removes a file's entry, and an older one under the other kind of name that would otherwise come to light.
     pub(super) fn forget_entries(&self, file: &Located) -> Result<(), Error> {
-        self.remove_entry(&file.name)?;
+        self.entries.remove_entry(&file.name)?;
         match &file.other {
-            Some(other) => self.remove_entry(other).map(drop),
+            Some(other) => self.entries.remove_entry(other).map(drop),
             None => Ok(()),
         }
     }
@@ -390,7 +382,7 @@ impl DataKeyManager {
 
     pub(super) fn without_entry(&self, file: &Located) -> Error {
         let absent = NotFound::File(file.name.clone());
-        Error::data(&self.layout.file_dict)(absent.into())
+        Error::data(&self.layout().file_dict)(absent.into())
     }
 }
 
@@ -471,15 +463,22 @@ struct Count {
     came: bool,
 }
 
-/// A writer of a file, until this is dropped.
+/// A writer of a file, until this is dropped. It keeps the directory's lock, so that no other manager takes
+/// the file for one that nobody writes.
 #[derive(Debug)]
 struct Writing {
     writers: Arc<Writers>,
     file: FileId,
+    _lock: Arc<Lock>,
 }
 
 impl Writers {
-    fn register(self: &Arc<Self>, file: &std::fs::File, path: &Path) -> Result<Writing, Error> {
+    fn register(
+        self: &Arc<Self>,
+        file: &std::fs::File,
+        path: &Path,
+        lock: Arc<Lock>,
+    ) -> Result<Writing, Error> {
         let file = fsops::identity(file, path)?.id;
         let mut files = held(&self.files);
         let count = files.entry(file).or_default();
@@ -488,6 +487,7 @@ impl Writers {
         Ok(Writing {
             writers: Arc::clone(self),
             file,
+            _lock: lock,
         })
     }
 }

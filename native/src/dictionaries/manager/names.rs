@@ -42,7 +42,7 @@ pub(super) struct Located {
 impl DataKeyManager {
     /// Where a file is that a caller names: relative paths are below the dictionary directory.
     pub(super) fn locate(&self, path: &Path) -> Result<Located, Error> {
-        let directory = &self.layout.directory;
+        let directory = &self.layout().directory;
         let refused = |why: &str| {
             Error::Usage(format!(
                 "{}: {why}; give the path of a file below {}, in UTF-8 and without '..'",
@@ -75,7 +75,7 @@ impl DataKeyManager {
 
     /// The relative name of a file and, where it is UTF-8, the absolute one; `None` if it isn't below the directory.
     fn both_names(&self, path: &Path) -> Option<(String, Option<String>)> {
-        let directory = &self.layout.directory;
+        let directory = &self.layout().directory;
         let relative = path.strip_prefix(directory).ok().and_then(plain)?;
         let absolute = directory.join(&relative).into_os_string().into_string();
         Some((relative, absolute.ok()))
@@ -83,7 +83,7 @@ impl DataKeyManager {
 
     /// The file of an entry of this name, however names are given now; `None` if it isn't below the directory.
     pub(super) fn recorded(&self, name: &str) -> Option<Located> {
-        let path = data_path(&self.layout.directory, name);
+        let path = data_path(&self.layout().directory, name);
         let (relative, absolute) = self.both_names(&path)?;
         if relative.is_empty() {
             return None;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::super::OWN;
-use super::commit::Change;
+use super::Change;
 use super::replacement::is_unfinished;
 use super::{DataKeyManager, data_path};
 use crate::error::Error;
@@ -27,7 +27,7 @@ impl DataKeyManager {
     /// # Errors
     /// [`Error::NotAFile`] when there is something below the directory that is neither a file nor a directory; [`Error::Io`].
     pub fn mismatches(&self) -> Result<Mismatches, Error> {
-        let mut names: Vec<String> = self.survey(|files| {
+        let mut names: Vec<String> = self.entries.survey(|files| {
             let names = files.unsorted().map(|(name, _)| name.to_owned());
             names.collect()
         });
@@ -67,11 +67,12 @@ impl DataKeyManager {
     /// To be called before entries are made by name for files that are still to come: after opening, for example.
     ///
     /// # Errors
-    /// Those of [`DataKeyManager::mismatches`] and [`DataKeyManager::remove_entry`].
+    /// Those of [`DataKeyManager::mismatches`] and [`Entries::remove_entry`](crate::Entries::remove_entry).
     pub fn reconcile(&self) -> Result<Vec<String>, Error> {
         let _alone = self.name_locks.lock_all();
         let stale = self.mismatches()?.entries_without_file;
-        self.commit_all(stale.iter().map(|name| (name.clone(), Change::Remove)))?;
+        self.entries
+            .change_all(stale.iter().map(|name| (name.clone(), Change::Remove)))?;
         Ok(stale)
     }
 }

@@ -17,7 +17,7 @@ impl DataKeyManager {
                 let name = name.strip_suffix(NEW).or_else(|| name.strip_suffix(OLD))?;
                 Some(name.to_owned())
             };
-            self.survey(|files| {
+            self.entries.survey(|files| {
                 let names = files.unsorted().map(|(name, _)| name);
                 names.filter_map(before).collect()
             })
@@ -40,7 +40,7 @@ impl DataKeyManager {
                 let name = self
                     .find(file)
                     .map_or_else(|| file.name.clone(), |(name, _)| name);
-                self.set_entry(&name, info)?;
+                self.entries.set_entry(&name, info)?;
                 fsops::rename(&old.path, &file.path)?;
             }
             self.forget(&old)?;
@@ -52,7 +52,7 @@ impl DataKeyManager {
             if let Some((name, _)) = announced
                 && (fsops::exists(&new.path)? || !fsops::exists(&file.path)?)
             {
-                self.remove_entry(&name)?;
+                self.entries.remove_entry(&name)?;
             }
             self.forget(&new)?;
         }

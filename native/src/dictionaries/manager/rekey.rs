@@ -133,14 +133,14 @@ impl DataKeyManager {
 
     /// The chosen files that don't have the current data key, sorted by name.
     fn outdated(&self, selection: &RekeySelection) -> Result<Vec<String>, Error> {
-        let keys = self.keys();
-        let (current_id, current) = self.layout.current(&keys)?;
+        let keys = self.entries.keys();
+        let (current_id, current) = self.layout().current(&keys)?;
         let is_chosen = |name: &str, info: &FileInfo| {
             let is_outdated = info.key_id != current_id || info.method != current.method;
             let key = keys.get(info.key_id).ok();
             is_outdated && !is_unfinished(name) && selection.includes(info, key, current)
         };
-        let mut names: Vec<_> = self.survey(|files| {
+        let mut names: Vec<_> = self.entries.survey(|files| {
             let chosen = files
                 .unsorted()
                 .filter(|(name, info)| is_chosen(name, info));

@@ -12,7 +12,6 @@ use std::sync::Mutex;
 use stillkey_core::FileInfo;
 use zeroize::Zeroizing;
 
-use super::commit::{Change, Durability};
 use super::names::Located;
 use super::{DataKeyManager, FileKey, held};
 use crate::error::Error;
@@ -88,7 +87,7 @@ impl DataKeyManager {
     ///
     /// # Errors
     /// [`Error::AlreadyExists`] and [`Error::NameTaken`] without `overwrite`; [`Error::Busy`] when the same file is being replaced already;
-    /// [`Error::Usage`]; those of `content` and of [`DataKeyManager::new_entry`]. The file is then as it was; after a failure past the point
+    /// [`Error::Usage`]; those of `content` and of [`Entries::new_entry`](crate::Entries::new_entry). The file is then as it was; after a failure past the point
     /// where the new one was durable, it is the new one.
     pub fn write_file(
         &self,
@@ -137,7 +136,7 @@ impl DataKeyManager {
         if watch.saw_writer() {
             return Ok(None);
         }
-        let key = self.file_key(info.clone())?;
+        let key = self.entries.file_key(info.clone())?;
         // No farther than it reached: a file that grows must not keep this at work.
         let mut reader =
             EncryptedReader::new(&opened, key.stream(&Native::detect())).take(before.len);
@@ -219,7 +218,7 @@ impl DataKeyManager {
         write: impl FnOnce(&mut EncryptedWriter<Output<'_>>, &Path) -> Result<u64, Error>,
     ) -> Result<(FileKey, u64), Error> {
         let new = file.with_ending(NEW);
-        let key = self.new_entry(&new.name)?;
+        let key = self.entries.new_entry(&new.name)?;
         let created = fsops::create_new(&new.path)?;
         let mut writer = EncryptedWriter::new(Output(&created), key.stream(&Native::detect()));
         let len = write(&mut writer, &new.path)?;
@@ -236,22 +235,22 @@ impl DataKeyManager {
         if let Some((_, info)) = &replaced
             && fsops::exists(&file.path)?
         {
-            self.set_entry(&old.name, info.clone())?;
+            self.entries.set_entry(&old.name, info.clone())?;
             fsops::rename(&file.path, &old.path)?;
         }
         // The file keeps the kind of name that it has.
         let name = replaced.map_or_else(|| file.name.clone(), |(name, _)| name);
-        self.set_entry(&name, key.info().clone())?;
+        self.entries.set_entry(&name, key.info().clone())?;
         fsops::rename(&new.path, &file.path)?;
 
-        self.submit(&new.name, Change::Remove, Durability::Now)?;
+        self.entries.remove_entry(&new.name)?;
         self.forget(&old)
     }
 
     /// Removes file and entry, in this order, where they exist.
     pub(super) fn forget(&self, file: &Located) -> Result<(), Error> {
         fsops::remove(&file.path)?;
-        self.remove_entry(&file.name).map(drop)
+        self.entries.remove_entry(&file.name).map(drop)
     }
 
     fn expect_entry(&self, file: &Located) -> Result<FileInfo, Error> {
@@ -269,7 +268,7 @@ impl DataKeyManager {
         }
         match self.find(file) {
             Some((name, _)) => Err(Error::NameTaken {
-                path: self.layout.file_dict.clone(),
+                path: self.layout().file_dict.clone(),
                 name,
             }),
             None => Ok(()),

@@ -11,15 +11,15 @@ fn seen(directory: &TempDir) -> Vec<String> {
 #[test]
 fn a_short_append_is_cut_off_at_once() {
     let directory = directory_with(&["a"]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     let before = snapshot(directory.path());
     for len in [0, 1, 9, 20] {
         fault::shorten_next_append(len);
-        assert_eq!(writer.new_file("b").unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(writer.new_entry("b").unwrap_err().kind(), ErrorKind::Io);
         assert_eq!(snapshot(directory.path()), before);
-        assert!(writer.file("b").is_err());
+        assert!(writer.entry("b").is_err());
     }
-    writer.new_file("c").unwrap();
+    writer.new_entry("c").unwrap();
     assert_eq!(seen(&directory), ["a", "c"]);
     open_after(writer, &directory);
 }
@@ -27,18 +27,18 @@ fn a_short_append_is_cut_off_at_once() {
 #[test]
 fn a_log_that_cant_be_cut_off_takes_nothing_more_until_it_can() {
     let directory = directory_with(&["a"]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     fault::shorten_next_append(20);
     for n in 0..3 {
         fault::fail_nth(Op::Truncate, n);
     }
     for _ in 0..3 {
-        assert_eq!(writer.new_file("b").unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(writer.new_entry("b").unwrap_err().kind(), ErrorKind::Io);
         assert_eq!(seen(&directory), ["a"]);
-        assert!(writer.file("a").is_ok(), "reading goes on");
+        assert!(writer.entry("a").is_ok(), "reading goes on");
     }
     fault::heal();
-    writer.new_file("c").unwrap();
+    writer.new_entry("c").unwrap();
     assert_eq!(seen(&directory), ["a", "c"]);
     open_after(writer, &directory);
 }
@@ -46,15 +46,15 @@ fn a_log_that_cant_be_cut_off_takes_nothing_more_until_it_can() {
 #[test]
 fn after_a_failed_sync_the_file_is_written_anew() {
     let directory = directory_with(&["a"]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     let path = directory.path().join(FILE_DICT);
     let inode = || crate::fsops::identity_at(&path).unwrap().unwrap().id;
     let before = inode();
     fault::fail_next(Op::Sync);
-    assert_eq!(writer.new_file("b").unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(writer.new_entry("b").unwrap_err().kind(), ErrorKind::Io);
     assert_ne!(inode(), before, "the old descriptor can't be trusted");
     assert_eq!(seen(&directory), ["a"]);
-    writer.new_file("c").unwrap();
+    writer.new_entry("c").unwrap();
     assert_eq!(seen(&directory), ["a", "c"]);
     open_after(writer, &directory);
 }
@@ -65,11 +65,11 @@ fn wherever_the_disk_fails_what_was_acknowledged_stays_and_what_was_refused_is_g
     for version in [Version::V1, Version::V2] {
         for step in 0.. {
             let directory = directory_with(&["a", "b"]);
-            let mut writer = open(&directory).with_rewrite_threshold(0);
+            let writer = open(&directory).with_rewrite_threshold(0);
             writer.convert(version).unwrap();
             fault::fail_from(step);
-            let inserted = writer.new_file("c").is_ok();
-            let removed = writer.remove("a").is_ok();
+            let inserted = writer.new_entry("c").is_ok();
+            let removed = writer.remove_entry("a").is_ok();
             let rotated = writer.rotate_data_key(Method::Sm4Ctr, NOW);
             let reached = fault::heal();
 
@@ -82,7 +82,7 @@ fn wherever_the_disk_fails_what_was_acknowledged_stays_and_what_was_refused_is_g
             assert!(crashed.contains(&"b".to_owned()));
             assert!(!inserted || crashed.contains(&"c".to_owned()));
             // No crash: the writer goes on.
-            let key = writer.new_file("d").unwrap().info().key_id;
+            let key = writer.new_entry("d").unwrap().info().key_id;
             assert_eq!(seen(&directory), expected, "{version:?}, step {step}");
             assert_eq!(writer.keys().len(), 1 + usize::from(rotated.is_ok()));
             assert!(rotated.map_or(true, |id| id == key));
@@ -101,7 +101,7 @@ fn a_failed_first_start_leaves_nothing_that_the_next_one_stumbles_over() {
     for step in 0.. {
         let directory = tempfile::tempdir().unwrap();
         fault::fail_from(step);
-        let created = DictionaryWriter::create(&directory, &master_key(1), Method::Sm4Ctr, NOW);
+        let created = Entries::create(&directory, &master_key(1), Method::Sm4Ctr, NOW);
         let reached = fault::heal();
         assert_eq!(created.is_err(), reached);
         drop(created);
@@ -110,12 +110,12 @@ fn a_failed_first_start_leaves_nothing_that_the_next_one_stumbles_over() {
             directory.path().join(FILE_DICT),
         );
         assert!(!key_dict.exists() || file_dict.exists());
-        let mut writer = if key_dict.exists() {
+        let writer = if key_dict.exists() {
             open(&directory)
         } else {
             create(&directory)
         };
-        writer.new_file("a").unwrap();
+        writer.new_entry("a").unwrap();
         open_after(writer, &directory);
         if !reached {
             assert!(step >= 8);
@@ -128,7 +128,7 @@ fn a_failed_first_start_leaves_nothing_that_the_next_one_stumbles_over() {
 fn the_key_dictionary_not_installed_takes_the_file_dictionary_with_it() {
     let directory = tempfile::tempdir().unwrap();
     fault::fail_nth(Op::Rename, 1);
-    let created = DictionaryWriter::create(&directory, &master_key(1), Method::Sm4Ctr, NOW);
+    let created = Entries::create(&directory, &master_key(1), Method::Sm4Ctr, NOW);
     assert_eq!(created.unwrap_err().kind(), ErrorKind::Io);
     fault::heal();
     assert_eq!(
@@ -141,7 +141,7 @@ fn the_key_dictionary_not_installed_takes_the_file_dictionary_with_it() {
 fn an_empty_file_dictionary_of_an_interrupted_first_start_is_taken_over() {
     let directory = directory_with(&[]);
     fs::remove_file(directory.path().join(KEY_DICT)).unwrap();
-    create(&directory).new_file("a").unwrap();
+    create(&directory).new_entry("a").unwrap();
     assert_eq!(seen(&directory), ["a"]);
 }
 
@@ -149,7 +149,7 @@ fn an_empty_file_dictionary_of_an_interrupted_first_start_is_taken_over() {
 fn a_failed_rotation_of_the_master_key_leaves_a_directory_that_the_writers_key_opens() {
     for step in 0..4 {
         let directory = directory_with(&["a"]);
-        let mut writer = open(&directory);
+        let writer = open(&directory);
         fault::fail_from(step);
         assert!(writer.rotate_master_key(&master_key(2)).is_err());
         fault::heal();
@@ -168,7 +168,7 @@ fn a_failed_rotation_of_the_master_key_leaves_a_directory_that_the_writers_key_o
 fn a_file_dictionary_replaced_by_another_program_is_not_appended_to() {
     for version in [Version::V1, Version::V2] {
         let directory = directory_with(&["a"]);
-        let mut writer = open(&directory);
+        let writer = open(&directory);
         writer.convert(version).unwrap();
         let path = directory.path().join(FILE_DICT);
         let theirs = directory.path().join("theirs");
@@ -176,19 +176,19 @@ fn a_file_dictionary_replaced_by_another_program_is_not_appended_to() {
         fs::rename(&theirs, &path).unwrap();
         let before = snapshot(directory.path());
         for _ in 0..2 {
-            let error = writer.new_file("b").unwrap_err();
+            let error = writer.new_entry("b").unwrap_err();
             assert!(matches!(error, Error::Suspended { .. }), "{error}");
             assert_eq!(snapshot(directory.path()), before);
         }
         drop(writer);
-        open(&directory).new_file("b").unwrap();
+        open(&directory).new_entry("b").unwrap();
     }
 }
 
 #[test]
 fn a_key_dictionary_replaced_by_another_program_is_not_overwritten() {
     let directory = directory_with(&["a"]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     let path = directory.path().join(KEY_DICT);
     let theirs = directory.path().join("theirs");
     fs::copy(&path, &theirs).unwrap();
@@ -206,7 +206,7 @@ fn what_a_crashed_writer_left_is_made_durable_before_anything_builds_on_it() {
     let directory = directory_with(&["a"]);
     for op in [Op::Sync, Op::SyncDirectory] {
         fault::fail_next(op);
-        let error = DictionaryWriter::open(&directory, &master_key(1)).unwrap_err();
+        let error = Entries::open(&directory, &master_key(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
     }
     open(&directory);

@@ -16,20 +16,20 @@ use stillkey_core::{
 use tempfile::TempDir;
 
 use super::{
-    Dictionaries, DictionaryWriter, FILE_DICT, KEY_DICT, LOCK, read_file_dictionary,
-    read_key_dictionary, read_key_envelope,
+    Dictionaries, Entries, FILE_DICT, KEY_DICT, LOCK, read_file_dictionary, read_key_dictionary,
+    read_key_envelope,
 };
 use crate::error::{Error, ErrorKind};
 use crate::testing::{master_key, snapshot};
 
 const NOW: u64 = 1_700_000_000;
 
-fn create(directory: &TempDir) -> DictionaryWriter {
-    DictionaryWriter::create(directory, &master_key(1), Method::Aes256Ctr, NOW).unwrap()
+fn create(directory: &TempDir) -> Entries {
+    Entries::create(directory, &master_key(1), Method::Aes256Ctr, NOW).unwrap()
 }
 
-fn open(directory: &TempDir) -> DictionaryWriter {
-    DictionaryWriter::open(directory, &master_key(1)).unwrap()
+fn open(directory: &TempDir) -> Entries {
+    Entries::open(directory, &master_key(1)).unwrap()
 }
 
 fn read(directory: &TempDir) -> Dictionaries {
@@ -44,9 +44,9 @@ fn names(dictionaries: &Dictionaries) -> Vec<String> {
 /// A directory with dictionaries and these files, without a writer.
 fn directory_with(files: &[&str]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let mut writer = create(&directory);
+    let writer = create(&directory);
     for name in files {
-        writer.new_file(name).unwrap();
+        writer.new_entry(name).unwrap();
     }
     directory
 }
@@ -66,15 +66,15 @@ fn record(name: &str) -> Vec<u8> {
 #[test]
 fn what_is_written_is_read_by_the_writer_by_readers_and_after_reopening() {
     let directory = tempfile::tempdir().unwrap();
-    let mut writer = create(&directory);
-    let made = writer.new_file("a").unwrap();
-    writer.new_file("b").unwrap();
-    writer.link("a", "c").unwrap();
+    let writer = create(&directory);
+    let made = writer.new_entry("a").unwrap();
+    writer.new_entry("b").unwrap();
+    writer.link_entry("a", "c").unwrap();
     assert_eq!(
-        writer.remove("b").unwrap().unwrap().method,
+        writer.remove_entry("b").unwrap().unwrap().method,
         Method::Aes256Ctr.into()
     );
-    assert_eq!(writer.remove("b").unwrap(), None);
+    assert_eq!(writer.remove_entry("b").unwrap(), None);
     let stream = |key: super::FileKey| {
         let mut data = [0; 40];
         let stream = key.stream(&Portable).unwrap();
@@ -82,11 +82,11 @@ fn what_is_written_is_read_by_the_writer_by_readers_and_after_reopening() {
         data
     };
     let expected = stream(made);
-    assert_eq!(stream(writer.file("c").unwrap()), expected);
+    assert_eq!(stream(writer.entry("c").unwrap()), expected);
     assert_eq!(stream(read(&directory).file("a").unwrap()), expected);
     drop(writer);
     let writer = open(&directory);
-    assert_eq!(stream(writer.file("a").unwrap()), expected);
+    assert_eq!(stream(writer.entry("a").unwrap()), expected);
     assert_eq!(names(&read(&directory)), ["a", "c"]);
 }
 
@@ -96,20 +96,20 @@ fn a_name_without_an_entry_is_an_error() {
     let error = read(&directory).file("./a").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("file.dict"), "{error}");
-    let error = open(&directory).link("b", "c").unwrap_err();
+    let error = open(&directory).link_entry("b", "c").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
 #[test]
 fn every_new_file_has_an_iv_of_its_own_under_the_current_key() {
     let directory = directory_with(&["a"]);
-    let mut writer = open(&directory);
-    let first = writer.file("a").unwrap().info().clone();
-    let second = writer.new_file("a").unwrap().info().clone();
+    let writer = open(&directory);
+    let first = writer.entry("a").unwrap().info().clone();
+    let second = writer.new_entry("a").unwrap().info().clone();
     assert_eq!(first.key_id, second.key_id);
     assert_ne!(first.iv().unwrap(), second.iv().unwrap());
     let id = writer.rotate_data_key(Method::Sm4Ctr, NOW + 1).unwrap();
-    let third = writer.new_file("a").unwrap();
+    let third = writer.new_entry("a").unwrap();
     assert_eq!(
         (third.info().key_id, third.data_key().is_some()),
         (id, true)
@@ -122,9 +122,9 @@ fn every_new_file_has_an_iv_of_its_own_under_the_current_key() {
 #[test]
 fn a_plaintext_period_records_files_without_a_stream() {
     let directory = directory_with(&[]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     writer.rotate_data_key(Method::Plaintext, NOW).unwrap();
-    assert!(writer.new_file("a").unwrap().stream(&Portable).is_none());
+    assert!(writer.new_entry("a").unwrap().stream(&Portable).is_none());
     assert!(
         read(&directory)
             .file("a")
@@ -154,15 +154,15 @@ fn files_of_a_tiflash_group_share_an_entry_and_differ_in_keystream() {
 #[test]
 fn an_entry_that_no_key_here_can_read_is_not_inserted() {
     let directory = directory_with(&[]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     let before = snapshot(directory.path());
     let info = FileInfo::encrypted(77, Iv::new([1; 16]), Method::Aes256Ctr);
-    let error = writer.insert("a", info).unwrap_err();
+    let error = writer.set_entry("a", info).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let id = writer.keys().current_key_id();
     let info = FileInfo::encrypted(id, Iv::new([1; 16]), Method::Aes128Ctr);
     assert_eq!(
-        writer.insert("a", info).unwrap_err().kind(),
+        writer.set_entry("a", info).unwrap_err().kind(),
         ErrorKind::Damaged
     );
     assert_eq!(snapshot(directory.path()), before);
@@ -171,14 +171,14 @@ fn an_entry_that_no_key_here_can_read_is_not_inserted() {
 #[test]
 fn linking_onto_another_entry_is_refused_and_onto_the_same_changes_nothing() {
     let directory = directory_with(&["a", "b"]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     assert!(matches!(
-        writer.link("a", "b"),
+        writer.link_entry("a", "b"),
         Err(Error::NameTaken { .. })
     ));
-    writer.link("a", "c").unwrap();
+    writer.link_entry("a", "c").unwrap();
     let before = snapshot(directory.path());
-    writer.link("a", "c").unwrap();
+    writer.link_entry("a", "c").unwrap();
     assert_eq!(snapshot(directory.path()), before);
 }
 
@@ -186,7 +186,7 @@ fn linking_onto_another_entry_is_refused_and_onto_the_same_changes_nothing() {
 fn a_second_writer_is_refused_with_the_first_ones_name() {
     let directory = tempfile::tempdir().unwrap();
     let first = create(&directory);
-    let error = DictionaryWriter::open(&directory, &master_key(1)).unwrap_err();
+    let error = Entries::open(&directory, &master_key(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Locked);
     let process = format!("process {} on ", std::process::id());
     assert!(error.to_string().contains(&process), "{error}");
@@ -206,7 +206,7 @@ fn a_wrong_master_key_writes_nothing() {
     for _ in 0..2 {
         let before = snapshot(directory.path());
         for key in [master_key(2), MasterKey::Plaintext] {
-            let error = DictionaryWriter::open(&directory, &key).unwrap_err();
+            let error = Entries::open(&directory, &key).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::WrongKey);
             assert!(error.to_string().contains(KEY_DICT), "{error}");
         }
@@ -225,7 +225,7 @@ fn a_damaged_log_writes_nothing_and_answers_nothing() {
     fs::write(directory.path().join(LOCK), b"of a crashed holder").unwrap();
     for _ in 0..2 {
         let before = snapshot(directory.path());
-        let error = DictionaryWriter::open(&directory, &master_key(1)).unwrap_err();
+        let error = Entries::open(&directory, &master_key(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged);
         assert_eq!(snapshot(directory.path()), before);
         let _ = fs::remove_file(directory.path().join(LOCK));
@@ -248,9 +248,9 @@ fn a_torn_tail_is_read_over_and_trimmed_by_the_next_writer() {
         assert_eq!(names(&dictionaries), ["a"]);
         let verdict = &dictionaries.recovered().verdict;
         assert!(matches!(verdict, Verdict::TornTail { .. }), "{torn}");
-        let mut writer = open(&directory);
+        let writer = open(&directory);
         assert_eq!(fs::read(directory.path().join(FILE_DICT)).unwrap(), whole);
-        writer.new_file("c").unwrap();
+        writer.new_entry("c").unwrap();
         assert_eq!(names(&read(&directory)), ["a", "c"]);
     }
 }
@@ -278,9 +278,8 @@ fn leftovers_are_removed_by_a_writer_and_other_files_are_not() {
 fn dictionaries_are_created_once() {
     let directory = directory_with(&["a"]);
     let before = snapshot(directory.path());
-    let create = || {
-        DictionaryWriter::create(&directory, &master_key(1), Method::Aes128Ctr, NOW).unwrap_err()
-    };
+    let create =
+        || Entries::create(&directory, &master_key(1), Method::Aes128Ctr, NOW).unwrap_err();
     assert_eq!(create().kind(), ErrorKind::AlreadyExists);
     assert_eq!(snapshot(directory.path()), before);
     fs::remove_file(directory.path().join(KEY_DICT)).unwrap();
@@ -295,7 +294,7 @@ fn dictionaries_are_created_once() {
 fn encrypting_under_a_plaintext_master_key_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let key = MasterKey::Plaintext;
-    let error = DictionaryWriter::create(&directory, &key, Method::Sm4Ctr, NOW).unwrap_err();
+    let error = Entries::create(&directory, &key, Method::Sm4Ctr, NOW).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(snapshot(directory.path()).is_empty());
 }
@@ -355,7 +354,7 @@ fn links_and_directories_in_place_of_dictionaries_are_refused() {
 fn the_master_key_changes_and_the_data_keys_dont() {
     let directory = directory_with(&["a"]);
     let files = fs::read(directory.path().join(FILE_DICT)).unwrap();
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     let before = writer.keys().duplicate();
     writer.rotate_master_key(&master_key(2)).unwrap();
     assert_eq!(fs::read(directory.path().join(FILE_DICT)).unwrap(), files);
@@ -370,7 +369,7 @@ fn the_master_key_changes_and_the_data_keys_dont() {
 #[test]
 fn keys_once_in_the_clear_are_due_for_rotation() {
     let directory = directory_with(&[]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     let policy = RotationPolicy::default();
     assert_eq!(writer.rotation_due(&policy, NOW).unwrap(), None);
     writer.rotate_master_key(&MasterKey::Plaintext).unwrap();
@@ -387,17 +386,17 @@ fn keys_once_in_the_clear_are_due_for_rotation() {
 #[test]
 fn the_form_of_the_file_dictionary_stays_unless_converted() {
     let directory = directory_with(&["a", "b"]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     writer.convert(Version::V1).unwrap();
-    writer.new_file("c").unwrap();
+    writer.new_entry("c").unwrap();
     drop(writer);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     assert_eq!(writer.version(), Version::V1);
-    writer.remove("a").unwrap();
+    writer.remove_entry("a").unwrap();
     assert_eq!(read(&directory).recovered().version, Version::V1);
     assert_eq!(names(&read(&directory)), ["b", "c"]);
     writer.convert(Version::V2).unwrap();
-    writer.new_file("d").unwrap();
+    writer.new_entry("d").unwrap();
     let recovered = read(&directory);
     assert_eq!(recovered.recovered().version, Version::V2);
     assert_eq!(names(&recovered), ["b", "c", "d"]);
@@ -406,41 +405,41 @@ fn the_form_of_the_file_dictionary_stays_unless_converted() {
 #[test]
 fn the_log_is_compacted_on_demand_and_after_enough_removals() {
     let directory = directory_with(&["a", "b", "c", "d"]);
-    let mut writer = open(&directory).with_rewrite_threshold(2);
+    let writer = open(&directory).with_rewrite_threshold(2);
     assert_eq!(read(&directory).recovered().records, 4);
     writer.compact().unwrap();
     assert_eq!(read(&directory).recovered().records, 0);
     for (name, records) in [("a", 1), ("b", 2), ("c", 0)] {
-        writer.remove(name).unwrap();
+        writer.remove_entry(name).unwrap();
         assert_eq!(read(&directory).recovered().records, records, "{name}");
     }
     assert_eq!(names(&read(&directory)), ["d"]);
-    writer.new_file("e").unwrap();
+    writer.new_entry("e").unwrap();
     assert_eq!(names(&read(&directory)), ["d", "e"]);
 }
 
 #[test]
 fn names_too_long_for_a_record_are_refused_and_change_nothing() {
     let directory = directory_with(&[]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     let before = snapshot(directory.path());
-    let error = writer.new_file(&"n".repeat(65_536)).unwrap_err();
+    let error = writer.new_entry(&"n".repeat(65_536)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert_eq!(snapshot(directory.path()), before);
-    writer.new_file(&"n".repeat(65_535)).unwrap();
+    writer.new_entry(&"n".repeat(65_535)).unwrap();
     open_after(writer, &directory);
 }
 
-fn open_after(writer: DictionaryWriter, directory: &TempDir) {
-    let files = writer.files().clone();
+fn open_after(writer: Entries, directory: &TempDir) {
+    let files = writer.survey(Clone::clone);
     drop(writer);
-    assert_eq!(*open(directory).files(), files);
+    assert_eq!(open(directory).survey(Clone::clone), files);
 }
 
 #[test]
 fn readers_beside_a_busy_writer_see_whole_dictionaries() {
     let directory = directory_with(&["always"]);
-    let mut writer = open(&directory).with_rewrite_threshold(3);
+    let writer = open(&directory).with_rewrite_threshold(3);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             for _ in 0..300 {
@@ -453,8 +452,8 @@ fn readers_beside_a_busy_writer_see_whole_dictionaries() {
         });
         let mut round = 0;
         while !reader.is_finished() {
-            writer.new_file("sometimes").unwrap();
-            writer.remove("sometimes").unwrap();
+            writer.new_entry("sometimes").unwrap();
+            writer.remove_entry("sometimes").unwrap();
             if round % 8 == 0 {
                 writer.rotate_data_key(Method::Aes128Ctr, NOW).unwrap();
             }
@@ -498,7 +497,7 @@ impl KeyService for Service {
 #[test]
 fn a_key_service_that_doesnt_unwrap_what_it_wrapped_never_seals_the_keys() {
     let directory = directory_with(&["a"]);
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     let before = snapshot(directory.path());
     let service = MasterKey::Service(Arc::new(Service { unwraps: false }));
     let error = writer.rotate_master_key(&service).unwrap_err();
@@ -510,7 +509,7 @@ fn a_key_service_that_doesnt_unwrap_what_it_wrapped_never_seals_the_keys() {
 fn the_key_that_a_service_wrapped_reads_but_doesnt_take_its_place() {
     let directory = directory_with(&["a"]);
     let service = MasterKey::Service(Arc::new(Service { unwraps: true }));
-    let mut writer = open(&directory);
+    let writer = open(&directory);
     writer.rotate_master_key(&service).unwrap();
     writer.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
     drop(writer);
@@ -525,8 +524,8 @@ fn the_key_that_a_service_wrapped_reads_but_doesnt_take_its_place() {
     let key = SecretBytes::new(blob.iter().map(|byte| byte ^ 1).collect());
     let raw = MasterKey::Raw(RawMasterKey::new(key).unwrap());
 
-    let mut writer = DictionaryWriter::open(&directory, &raw).unwrap();
-    writer.file("a").unwrap();
+    let writer = Entries::open(&directory, &raw).unwrap();
+    writer.entry("a").unwrap();
     let error = writer.rotate_data_key(Method::Sm4Ctr, NOW).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.to_string().contains("key service TEST"), "{error}");

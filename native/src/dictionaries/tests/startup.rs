@@ -91,8 +91,8 @@ fn start(
 /// Dictionaries under this master key with a file "a", and how that is encrypted.
 fn sealed_by(master_key: &MasterKey) -> (TempDir, SecretBytes) {
     let directory = tempfile::tempdir().unwrap();
-    let mut writer = DictionaryWriter::create(&directory, &super::master_key(1), AES, NOW).unwrap();
-    let key = writer.new_file("a").unwrap();
+    let writer = Entries::create(&directory, &super::master_key(1), AES, NOW).unwrap();
+    let key = writer.new_entry("a").unwrap();
     let key = key.data_key().unwrap().secret().duplicate();
     writer.rotate_master_key(master_key).unwrap();
     (directory, key)
@@ -183,7 +183,13 @@ fn to_plaintext_all_keys_become_exposed_and_only_with_the_method_plaintext() {
         Ok(&master_key(1)),
     );
     let started = started.unwrap().unwrap();
-    assert!(started.writer.keys().iter().all(|(_, key)| key.was_exposed));
+    assert!(
+        started
+            .entries
+            .keys()
+            .iter()
+            .all(|(_, key)| key.was_exposed)
+    );
     assert_eq!(started.rotated, Some(RotationReason::MethodChanged));
 }
 
@@ -201,9 +207,9 @@ fn a_forged_key_dictionary_in_plaintext_never_gets_new_files() {
     let forged = forged.get(5).unwrap();
     assert_eq!((forged.creation_time, forged.was_exposed), (NOW, false));
     let (started, _) = start(&directory, AES, &master_key(1), Ok(&MasterKey::Plaintext));
-    let mut started = started.unwrap().unwrap();
+    let started = started.unwrap().unwrap();
     assert_eq!(started.rotated, Some(RotationReason::Exposed));
-    assert_ne!(started.writer.new_file("b").unwrap().info().key_id, 5);
+    assert_ne!(started.entries.new_entry("b").unwrap().info().key_id, 5);
 }
 
 #[test]
@@ -474,7 +480,7 @@ fn a_first_start_makes_dictionaries_unless_none_are_needed() {
         let (started, loaded) = start(&directory, AES, &master_key(1), Ok(&master_key(2)));
         let started = started.unwrap().unwrap();
         assert!(started.created && !started.fell_back && loaded == 0);
-        assert_eq!((started.writer.keys().len(), started.rotated), (1, None));
+        assert_eq!((started.entries.keys().len(), started.rotated), (1, None));
     }
     let nowhere = tempfile::tempdir().unwrap();
     let path = nowhere.path().join("not/yet");
@@ -491,15 +497,15 @@ fn encryption_is_switched_off_and_on_again_by_the_method() {
         &master_key(1),
         Ok(&master_key(2)),
     );
-    let mut off = off.unwrap().unwrap();
+    let off = off.unwrap().unwrap();
     assert_eq!(off.rotated, Some(RotationReason::MethodChanged));
-    assert!(off.writer.new_file("b").unwrap().data_key().is_none());
-    assert!(off.writer.file("a").unwrap().data_key().unwrap().secret() == &key);
+    assert!(off.entries.new_entry("b").unwrap().data_key().is_none());
+    assert!(off.entries.entry("a").unwrap().data_key().unwrap().secret() == &key);
     drop(off);
     let (on, _) = start(&directory, AES, &master_key(1), Ok(&master_key(2)));
-    let mut on = on.unwrap().unwrap();
+    let on = on.unwrap().unwrap();
     assert_eq!(on.rotated, Some(RotationReason::MethodChanged));
-    assert!(on.writer.new_file("c").unwrap().data_key().is_some());
+    assert!(on.entries.new_entry("c").unwrap().data_key().is_some());
 }
 
 #[test]
@@ -512,12 +518,15 @@ fn a_start_rotates_when_due_and_gives_the_file_dictionary_its_form() {
         startup.start(now).unwrap().unwrap()
     };
     let early = start(NOW + 999, Version::V1);
-    assert_eq!((early.rotated, early.writer.version()), (None, Version::V1));
+    assert_eq!(
+        (early.rotated, early.entries.version()),
+        (None, Version::V1)
+    );
     drop(early);
     let due = start(NOW + 1000, Version::V2);
     assert_eq!(due.rotated, Some(RotationReason::Expired { age: 1000 }));
     assert_eq!(
-        (due.writer.version(), due.writer.keys().len()),
+        (due.entries.version(), due.entries.keys().len()),
         (Version::V2, 2)
     );
 }
@@ -542,8 +551,18 @@ fn wherever_the_disk_fails_during_a_fallback_the_next_start_carries_it_out() {
         );
         let (again, _) = start(&directory, AES, &new, Ok(&old));
         let again = again.unwrap().unwrap();
-        assert!(again.writer.file("a").unwrap().data_key().unwrap().secret() == &key);
-        let (_, current) = again.writer.keys().current().unwrap().unwrap();
+        assert!(
+            again
+                .entries
+                .entry("a")
+                .unwrap()
+                .data_key()
+                .unwrap()
+                .secret()
+                == &key
+        );
+        let keys = again.entries.keys();
+        let (_, current) = keys.current().unwrap().unwrap();
         assert!(!current.was_exposed, "step {step}");
         drop(again);
         assert!(key_of_a(&directory, &new) == key);

@@ -32,15 +32,15 @@ const PIECE: usize = 256 * 1024;
 /// use std::sync::Arc;
 /// use stillkey::clock::unix_now;
 /// use stillkey::core::Method;
-/// use stillkey::{AsyncEncryptedFile, DataKeyManager, DictionaryWriter};
+/// use stillkey::{AsyncEncryptedFile, DataKeyManager, Entries};
 /// use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 /// use tokio::task::spawn_blocking;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let (place, master_key) = (tempfile::tempdir()?, stillkey::core::MasterKey::Raw(stillkey::core::RawMasterKey::random(&mut stillkey::SysRng)?));
 /// # let directory = place.path().join("data");
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-/// let writer = DictionaryWriter::create(&directory, &master_key, Method::Aes256Ctr, unix_now())?;
-/// let manager = Arc::new(DataKeyManager::new(writer)?);
+/// let entries = Entries::create(&directory, &master_key, Method::Aes256Ctr, unix_now())?;
+/// let manager = Arc::new(DataKeyManager::new(entries)?);
 ///
 /// // Making a file waits for the log of the dictionary.
 /// let created = spawn_blocking({

@@ -18,8 +18,8 @@ const KEPT: u64 = 40;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = PathBuf::from(env::args_os().nth(1).ok_or("the directory is missing")?);
-    let manager = testing::manager(&directory.join("keys"), Method::Aes256Ctr)?;
-    let files = EncryptedFileSystem::new(Arc::new(manager));
+    let dictionary = testing::entries(&directory.join("keys"), Method::Aes256Ctr)?;
+    let files = EncryptedFileSystem::new(Arc::new(dictionary));
     let config = testing::small_files(&directory.join("logs"));
     let engine = Engine::open_with_file_system(config, Arc::new(files))?;
     let mut out = io::stdout().lock();

@@ -106,7 +106,7 @@ fn key(byte: u8) -> MasterKey {
 impl World {
     /// A directory with two files, all of it durable.
     fn new(root: &Path) -> Self {
-        let writer = DictionaryWriter::create(root, &key(1), Method::Aes256Ctr, NOW).unwrap();
+        let writer = Entries::create(root, &key(1), Method::Aes256Ctr, NOW).unwrap();
         fs::create_dir(root.join("d")).unwrap();
         let mut world = Self {
             root: root.to_owned(),
@@ -168,15 +168,17 @@ impl World {
                 self.known.files.remove(last);
             }
             (Operation::RotateDataKey, ..) => {
-                manager.rotate_data_key(Method::Aes128Ctr, NOW)?;
+                manager.entries().rotate_data_key(Method::Aes128Ctr, NOW)?;
             }
             (Operation::RotateMasterKey, ..) => {
                 self.known.master_key += 1;
-                manager.rotate_master_key(&key(self.known.master_key))?;
+                manager
+                    .entries()
+                    .rotate_master_key(&key(self.known.master_key))?;
             }
-            (Operation::Compact, ..) => manager.compact()?,
+            (Operation::Compact, ..) => manager.entries().compact()?,
             (Operation::Import, _, Some(free)) => {
-                let id = manager.import_key(&foreign_key(), NOW)?;
+                let id = manager.entries().import_key(&foreign_key(), NOW)?;
                 let info = FileInfo::encrypted(id, foreign_iv(), Method::Sm4Ctr);
                 manager.import_file(&self.foreign, free, info)?;
                 self.known.files.insert(free, content(number));
@@ -283,7 +285,7 @@ fn without_entry(root: &Path, manager: &DataKeyManager) -> Option<PathBuf> {
         let name = path.strip_prefix(root).unwrap().to_str().unwrap();
         // The foreign file is nobody's until it is imported.
         let is_own = crate::dictionaries::OWN.contains(&name) || name == "foreign";
-        !is_own && !crate::is_leftover(name) && manager.entry(name).is_err()
+        !is_own && !crate::is_leftover(name) && manager.entries().entry(name).is_err()
     })
 }
 

@@ -1,5 +1,6 @@
 //! Whole files: what their users see, and what stands on the disk after a failure.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -8,14 +9,15 @@ use std::path::Path;
 use stillkey_core::{Cipher, DataKey, FileInfo, Iv, Method, Reading, SecretBytes};
 
 use super::super::*;
+use super::NOW;
 use crate::dictionaries::Dictionaries;
 use crate::error::ErrorKind;
 use crate::fsops::fault;
-use crate::testing::master_key;
+use crate::testing::{Xorshift, master_key};
 use crate::{EncryptedReader, Native};
 
 fn new_store(directory: &Path) -> DataKeyManager {
-    drop(DictionaryWriter::create(directory, &master_key(1), Method::Aes256Ctr, 1).unwrap());
+    drop(Entries::create(directory, &master_key(1), Method::Aes256Ctr, 1).unwrap());
     DataKeyManager::open(directory, &master_key(1)).unwrap()
 }
 
@@ -52,7 +54,7 @@ fn files_are_put_renamed_and_removed() {
         (None, b"two".to_vec())
     );
     store.delete_file("c").unwrap();
-    assert!(store.is_empty());
+    assert!(store.entries().is_empty());
     assert_eq!(
         store.delete_file("c").unwrap_err().kind(),
         ErrorKind::NotFound
@@ -96,7 +98,7 @@ fn files_are_made_linked_renamed_and_deleted_with_their_entries() {
     drop(manager);
     let manager = DataKeyManager::open(directory.path(), &master_key(1)).unwrap();
     assert_eq!(
-        (manager.len(), read(&manager, "c").unwrap()),
+        (manager.entries().len(), read(&manager, "c").unwrap()),
         (1, b"content of a".to_vec())
     );
 }
@@ -147,8 +149,8 @@ fn an_entry_whose_file_is_gone_gives_way() {
     let directory = tempfile::tempdir().unwrap();
     let manager = new_store(directory.path()).with_untracked(Untracked::Plaintext);
     write(&manager, "a", b"a");
-    manager.new_entry("stale").unwrap();
-    manager.new_entry("stale too").unwrap();
+    manager.entries().new_entry("stale").unwrap();
+    manager.entries().new_entry("stale too").unwrap();
     manager.rename_file("a", "stale").unwrap();
     assert_eq!(read(&manager, "stale").unwrap(), b"a");
     // What was plaintext must not be taken for encrypted afterwards.
@@ -201,7 +203,7 @@ fn names_of_either_kind_are_found_and_changed() {
     let manager = new_store(directory.path()).with_names(Names::AsGiven);
     write(&manager, &name("a"), b"a");
     write(&manager, &name("b"), b"b");
-    assert!(manager.entry(&name("a")).is_ok());
+    assert!(manager.entries().entry(&name("a")).is_ok());
     let manager = manager.with_names(Names::Relative);
     assert_eq!(read(&manager, "a").unwrap(), b"a");
     manager.rename_file("a", "c").unwrap();
@@ -209,7 +211,7 @@ fn names_of_either_kind_are_found_and_changed() {
     assert_eq!(read(&manager, absolute("b")).unwrap(), b"anew");
     manager.delete_file("b").unwrap();
     assert_eq!(
-        manager.len(),
+        manager.entries().len(),
         1,
         "neither the old name nor the new one comes to light"
     );
@@ -225,7 +227,7 @@ fn directories_are_renamed_and_deleted_with_all_entries_below_them() {
     for name in ["d/1", "d/e/2", "d2", "da"] {
         write(&manager, name, name.as_bytes());
     }
-    manager.new_entry("d/without a file").unwrap();
+    manager.entries().new_entry("d/without a file").unwrap();
     manager.rename_directory("d", "f").unwrap();
     assert_eq!(read(&manager, "f/e/2").unwrap(), b"d/e/2");
     assert_eq!(
@@ -261,13 +263,16 @@ fn files_with_one_foreign_key_share_one_id() {
     let manager = new_store(directory.path());
     let key = DataKey::new(Cipher::Sm4, SecretBytes::new(vec![7; 16])).unwrap();
     let other = DataKey::new(Cipher::Aes128, SecretBytes::new(vec![7; 16])).unwrap();
-    let current = manager.keys().current_key_id();
+    let current = manager.entries().keys().current_key_id();
     let ids: Vec<_> = [&key, &key, &other]
-        .map(|key| manager.import_key(key, 1).unwrap())
+        .map(|key| manager.entries().import_key(key, 1).unwrap())
         .into();
     assert!(ids[0] == ids[1] && ids[0] != ids[2]);
     assert_eq!(
-        (manager.keys().len(), manager.keys().current_key_id()),
+        (
+            manager.entries().keys().len(),
+            manager.entries().keys().current_key_id()
+        ),
         (3, current)
     );
     for number in 0..2 {
@@ -302,7 +307,10 @@ fn a_rekeyed_file_has_the_same_content_and_permissions_under_the_current_key() {
     write(&manager, "a", &content);
     let path = directory.path().join("a");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    let current = manager.rotate_data_key(Method::Sm4Ctr, 2).unwrap();
+    let current = manager
+        .entries()
+        .rotate_data_key(Method::Sm4Ctr, 2)
+        .unwrap();
     let reader = manager.open_file("a").unwrap();
     let mut told = 0;
     let rekeyed = manager.rekey_file("a", |bytes| {
@@ -310,7 +318,7 @@ fn a_rekeyed_file_has_the_same_content_and_permissions_under_the_current_key() {
         true
     });
     assert_eq!((rekeyed.unwrap(), told), (Some(700_000), 700_000));
-    assert_eq!(manager.entry("a").unwrap().info().key_id, current);
+    assert_eq!(manager.entries().entry("a").unwrap().info().key_id, current);
     assert_eq!(read(&manager, "a").unwrap(), content);
     assert_eq!(
         fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -319,7 +327,7 @@ fn a_rekeyed_file_has_the_same_content_and_permissions_under_the_current_key() {
     let mut still = vec![0; 700_000];
     reader.read_exact_at(&mut still, 0).unwrap();
     assert_eq!(still, content, "who had it open reads on");
-    assert_eq!(manager.len(), 1);
+    assert_eq!(manager.entries().len(), 1);
 }
 
 #[test]
@@ -327,10 +335,10 @@ fn a_file_that_is_being_written_is_not_rekeyed() {
     let directory = tempfile::tempdir().unwrap();
     let manager = new_store(directory.path());
     write(&manager, "a", &[1; 1000]);
-    let before = manager.entry("a").unwrap().info().clone();
+    let before = manager.entries().entry("a").unwrap().info().clone();
     let unchanged = || {
-        assert_eq!(manager.entry("a").unwrap().info(), &before);
-        assert_eq!(manager.len(), 1);
+        assert_eq!(manager.entries().entry("a").unwrap().info(), &before);
+        assert_eq!(manager.entries().len(), 1);
     };
     let writer = manager.open_file_writable("a").unwrap();
     assert_eq!(manager.rekey_file("a", |_| true).unwrap(), None);
@@ -390,8 +398,11 @@ fn files_with_old_keys_are_rekeyed_and_a_stopped_run_is_resumed() {
     for number in 0..5 {
         write(&manager, &format!("old {number}"), &[number; 1000]);
     }
-    manager.new_entry("missing").unwrap();
-    let current = manager.rotate_data_key(Method::Aes256Ctr, 100).unwrap();
+    manager.entries().new_entry("missing").unwrap();
+    let current = manager
+        .entries()
+        .rotate_data_key(Method::Aes256Ctr, 100)
+        .unwrap();
     write(&manager, "new", b"new");
     let writer = manager.open_file_writable("old 1").unwrap();
     let all = RekeySelection::default();
@@ -430,10 +441,16 @@ fn files_with_old_keys_are_rekeyed_and_a_stopped_run_is_resumed() {
     drop(writer);
     for number in [0, 2, 3, 4] {
         let name = format!("old {number}");
-        assert_eq!(manager.entry(&name).unwrap().info().key_id, current);
+        assert_eq!(
+            manager.entries().entry(&name).unwrap().info().key_id,
+            current
+        );
         assert_eq!(read(&manager, name).unwrap(), [number; 1000]);
     }
-    assert_ne!(manager.entry("old 1").unwrap().info().key_id, current);
+    assert_ne!(
+        manager.entries().entry("old 1").unwrap().info().key_id,
+        current
+    );
 }
 
 #[test]
@@ -441,8 +458,9 @@ fn entries_without_files_are_removed_and_files_without_entries_only_named() {
     let directory = tempfile::tempdir().unwrap();
     let manager = new_store(directory.path());
     write(&manager, "whole", b"whole");
-    manager.new_entry("wal/000001.log").unwrap();
+    manager.entries().new_entry("wal/000001.log").unwrap();
     manager
+        .entries()
         .new_entry(directory.path().join("gone").to_str().unwrap())
         .unwrap();
     fs::create_dir(directory.path().join("d")).unwrap();
@@ -455,7 +473,7 @@ fn entries_without_files_are_removed_and_files_without_entries_only_named() {
     assert_eq!(manager.mismatches().unwrap(), expected);
     assert_eq!(manager.reconcile().unwrap(), expected.entries_without_file);
     assert_eq!(
-        (manager.len(), manager.reconcile().unwrap()),
+        (manager.entries().len(), manager.reconcile().unwrap()),
         (1, Vec::new())
     );
     assert!(directory.path().join("d/untracked").exists());
@@ -466,9 +484,12 @@ fn a_replaced_file_gets_a_new_initialization_vector() {
     let directory = tempfile::tempdir().unwrap();
     let store = new_store(directory.path());
     store.write_file("a", &mut &b"same"[..], false).unwrap();
-    let first = store.entry("a").unwrap().info().iv().unwrap();
+    let first = store.entries().entry("a").unwrap().info().iv().unwrap();
     store.write_file("a", &mut &b"same"[..], true).unwrap();
-    assert_ne!(store.entry("a").unwrap().info().iv().unwrap(), first);
+    assert_ne!(
+        store.entries().entry("a").unwrap().info().iv().unwrap(),
+        first
+    );
 }
 
 #[test]
@@ -529,7 +550,7 @@ fn a_name_too_long_for_the_file_system_leaves_the_store_usable() {
     }
     drop(store);
     let store = DataKeyManager::open(directory.path(), &master_key(1)).unwrap();
-    assert!(store.is_empty());
+    assert!(store.entries().is_empty());
 }
 
 /// The bytes of a file that the store knows nothing of must not be taken for those of the new entry.
@@ -606,5 +627,99 @@ fn interrupted_anywhere_a_file_is_the_old_or_the_new_one() {
             }
         }
         assert!(reached_the_end);
+    }
+}
+
+/// What each thread has done is known to it alone, and the end must agree with all of them.
+#[test]
+fn threads_that_create_rename_and_delete_while_keys_rotate_end_in_what_they_did() {
+    const THREADS: u64 = 16;
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    let seconds = std::env::var("STILLKEY_STRESS_SECONDS").ok();
+    let seconds = seconds
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(5);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    let goes_on = || std::time::Instant::now() < end;
+    let files: BTreeMap<String, Vec<u8>> = std::thread::scope(|scope| {
+        let rotating = scope.spawn(|| {
+            let mut byte = 1;
+            while goes_on() {
+                byte = byte % 250 + 1;
+                manager
+                    .entries()
+                    .rotate_data_key(Method::Sm4Ctr, NOW)
+                    .unwrap();
+                manager
+                    .entries()
+                    .rotate_master_key(&master_key(byte))
+                    .unwrap();
+                manager.entries().compact().unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            byte
+        });
+        let changing: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let manager = &manager;
+                scope.spawn(move || {
+                    let mut random = Xorshift::new(thread + 1);
+                    let mut files = BTreeMap::new();
+                    let mut number = 0;
+                    while goes_on() {
+                        number += 1;
+                        let name = format!("{thread}-{}", random.below(20));
+                        let other = format!("{thread}-{}", random.below(20));
+                        match (
+                            random.below(4),
+                            files.contains_key(&name),
+                            files.contains_key(&other),
+                        ) {
+                            (0, true, _) => {
+                                manager.delete_file(&name).unwrap();
+                                files.remove(&name);
+                            }
+                            (1, true, false) => {
+                                manager.rename_file(&name, &other).unwrap();
+                                let content = files.remove(&name).unwrap();
+                                files.insert(other, content);
+                            }
+                            (2, true, _) => {
+                                assert!(manager.rekey_file(&name, |_| true).unwrap().is_some());
+                            }
+                            _ => {
+                                let content = format!("{thread} {number}").into_bytes();
+                                let file = manager.create_file(&name).unwrap();
+                                file.write_all_at(&content, 0).unwrap();
+                                files.insert(name, content);
+                            }
+                        }
+                    }
+                    files
+                })
+            })
+            .collect();
+        let files = changing
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap());
+        let files = files.collect();
+        rotating.join().unwrap();
+        files
+    });
+    assert_eq!(manager.entries().len(), files.len());
+    let held = manager.entries().keys();
+    drop(manager);
+    let byte = (1..=255)
+        .rev()
+        .find(|byte| DataKeyManager::open(&directory, &master_key(*byte)).is_ok());
+    let manager = DataKeyManager::open(&directory, &master_key(byte.unwrap())).unwrap();
+    assert_eq!(*manager.entries().keys(), *held);
+    assert_eq!(manager.mismatches().unwrap(), Mismatches::default());
+    for (name, content) in files {
+        let file = manager.open_file(&name).unwrap();
+        let mut read = vec![0; file.len().unwrap() as usize];
+        file.read_exact_at(&mut read, 0).unwrap();
+        assert_eq!(read, content, "{name}");
     }
 }

@@ -7,8 +7,7 @@ use std::sync::PoisonError;
 use stillkey_core::{DataKey, MasterKey, Method, RotationPolicy, RotationReason};
 
 use super::super::sealed_keys::SealedKeys;
-use super::super::writer::check_protection;
-use super::{DataKeyManager, KeyRing, held};
+use super::{Entries, KeyRing, check_protection, held};
 use crate::error::Error;
 use crate::observe;
 
@@ -22,33 +21,65 @@ pub struct RetiredKeys {
     pub forgotten: Vec<u64>,
 }
 
-impl DataKeyManager {
+impl Entries {
     /// Makes a new data key for new files if one is due by `policy`, and returns why. `now`: seconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// Those of [`DictionaryWriter::rotation_due`](crate::DictionaryWriter::rotation_due) and [`DictionaryWriter::rotate_data_key`](crate::DictionaryWriter::rotate_data_key).
+    /// Those of [`Entries::rotation_due`] and [`Entries::rotate_data_key`].
     pub fn rotate_if_due(
         &self,
         policy: &RotationPolicy,
         now: u64,
     ) -> Result<Option<RotationReason>, Error> {
         let mut sealed_keys = held(&self.sealed_keys);
-        let is_secure = sealed_keys.master_key().is_secure();
-        let due = sealed_keys.keys().rotation_due(policy, is_secure, now);
-        let due = due.map_err(Error::data(&self.layout.key_dict))?;
+        let due = self.due(&sealed_keys, policy, now)?;
         if due.is_some() {
             self.rotate(&mut sealed_keys, policy.method, now, due)?;
         }
         Ok(due)
     }
 
+    /// Whether new files need another data key, and why. `now`: seconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when `key.dict` doesn't hold the key that it calls current.
+    pub fn rotation_due(
+        &self,
+        policy: &RotationPolicy,
+        now: u64,
+    ) -> Result<Option<RotationReason>, Error> {
+        self.due(&held(&self.sealed_keys), policy, now)
+    }
+
+    fn due(
+        &self,
+        sealed_keys: &SealedKeys,
+        policy: &RotationPolicy,
+        now: u64,
+    ) -> Result<Option<RotationReason>, Error> {
+        let is_secure = sealed_keys.master_key().is_secure();
+        let due = sealed_keys.keys().rotation_due(policy, is_secure, now);
+        due.map_err(Error::data(&self.layout.key_dict))
+    }
+
     /// Makes a new data key for new files, and returns its id. Old keys and files stay as they are, and files go on being created meanwhile.
     /// `now`: seconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// Those of [`DictionaryWriter::rotate_data_key`](crate::DictionaryWriter::rotate_data_key).
+    /// [`Error::Usage`] when `method` encrypts and the master key is plaintext, or when a key service sealed
+    /// `key.dict` and the master key is only the key that it wrapped; [`Error::Io`]; [`Error::Suspended`];
+    /// [`Error::Core`] when random numbers or the key service fail.
     pub fn rotate_data_key(&self, method: Method, now: u64) -> Result<u64, Error> {
-        self.rotate(&mut held(&self.sealed_keys), method, now, None)
+        self.rotate_data_key_for(None, method, now)
+    }
+
+    pub(in super::super) fn rotate_data_key_for(
+        &self,
+        reason: Option<RotationReason>,
+        method: Method,
+        now: u64,
+    ) -> Result<u64, Error> {
+        self.rotate(&mut held(&self.sealed_keys), method, now, reason)
     }
 
     fn rotate(
@@ -66,10 +97,15 @@ impl DataKeyManager {
         Ok(id)
     }
 
-    /// Seals the data keys under another master key, while files go on being created. The old one is dropped once that is durable.
+    /// Seals the data keys under another master key, while files go on being created. The keys stay the
+    /// same, and so does `file.dict`. The old master key is dropped once that is durable.
+    ///
+    /// Keep the old master key until this has returned: when it fails, `key.dict` is under one of the two.
+    /// Under [`MasterKey::Plaintext`], every data key counts as exposed from then on.
     ///
     /// # Errors
-    /// Those of [`DictionaryWriter::rotate_master_key`](crate::DictionaryWriter::rotate_master_key); keep the old master key in that case.
+    /// [`Error::Data`] when the new master key can't open what it has sealed, before anything is written;
+    /// [`Error::Io`]; [`Error::Suspended`]; [`Error::Core`].
     pub fn rotate_master_key(&self, master_key: &MasterKey) -> Result<(), Error> {
         let _span =
             observe::span!(INFO, "rotate_master_key", directory => self.directory().display());
@@ -84,7 +120,7 @@ impl DataKeyManager {
     /// to do.
     ///
     /// # Errors
-    /// [`Error::Core`] when the service can't be asked; those of [`DataKeyManager::rotate_master_key`]. What was wrapped stays good.
+    /// [`Error::Core`] when the service can't be asked; those of [`Entries::rotate_master_key`]. What was wrapped stays good.
     pub fn renew_wrapped_key(&self) -> Result<bool, Error> {
         held(&self.sealed_keys).renew_wrapped_key()
     }
@@ -103,10 +139,10 @@ impl DataKeyManager {
     /// `now`: seconds since 1970-01-01 UTC.
     ///
     /// An entry that an engine keeps elsewhere, a backup of `file.dict` for example, may still need such a key: choose `grace` accordingly, and
-    /// see [`DataKeyManager::restore_keys`].
+    /// see [`Entries::restore_keys`].
     ///
     /// # Errors
-    /// [`Error::Data`] when the side file can't be read; those of [`DictionaryWriter::rotate_data_key`](crate::DictionaryWriter::rotate_data_key).
+    /// [`Error::Data`] when the side file can't be read; those of [`Entries::rotate_data_key`].
     pub fn retire_keys(&self, grace: u64, now: u64) -> Result<RetiredKeys, Error> {
         let mut sealed_keys = held(&self.sealed_keys);
         // Until the keys are gone, no entry is made that could name one of them.
@@ -126,10 +162,10 @@ impl DataKeyManager {
         Ok(RetiredKeys { retired, forgotten })
     }
 
-    /// Brings all keys back that [`DataKeyManager::retire_keys`] has put aside, and returns their ids.
+    /// Brings all keys back that [`Entries::retire_keys`] has put aside, and returns their ids.
     ///
     /// # Errors
-    /// Those of [`DataKeyManager::retire_keys`].
+    /// Those of [`Entries::retire_keys`].
     pub fn restore_keys(&self) -> Result<Vec<u64>, Error> {
         let mut sealed_keys = held(&self.sealed_keys);
         let restored = sealed_keys.restore()?;
@@ -141,7 +177,7 @@ impl DataKeyManager {
     /// there already keeps its id. `now`: seconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// Those of [`DictionaryWriter::rotate_data_key`](crate::DictionaryWriter::rotate_data_key).
+    /// Those of [`Entries::rotate_data_key`].
     pub fn import_key(&self, key: &DataKey, now: u64) -> Result<u64, Error> {
         let mut sealed_keys = held(&self.sealed_keys);
         check_protection(key.cipher().method(), sealed_keys.master_key())?;

@@ -8,21 +8,34 @@ use stillkey_core::{Batch, FileInfo, Record};
 
 use super::super::log_file::LogFile;
 use super::super::{FileKey, Layout};
-use super::{DataKeyManager, held};
+use super::{Entries, held};
 use crate::error::Error;
 use crate::observe;
 
-/// A change of an entry.
+/// A change of an entry, and what belongs into the same write.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) name: Box<str>,
-    pub(super) change: Change,
-    pub(super) durability: Durability,
+    name: Box<str>,
+    change: Change,
+    /// Names whose entries go at the same time.
+    displaced: Vec<Box<str>>,
+    durability: Durability,
+}
+
+impl Request {
+    pub(super) fn new(name: &str, change: Change, durability: Durability) -> Self {
+        Self {
+            name: name.into(),
+            change,
+            displaced: Vec::new(),
+            durability,
+        }
+    }
 }
 
 /// When a change is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Durability {
+pub(in super::super) enum Durability {
     /// When it counts.
     Now,
     /// At the next sync.
@@ -30,7 +43,7 @@ pub(super) enum Durability {
 }
 
 #[derive(Debug)]
-pub(super) enum Change {
+pub(in super::super) enum Change {
     /// Sets the entry.
     Insert(FileInfo),
     /// Removes the entry, if there is one.
@@ -42,22 +55,30 @@ pub(super) enum Change {
 /// The entry that a change has replaced.
 pub(super) type Outcome = Result<Option<FileInfo>, Error>;
 
-impl DataKeyManager {
-    /// Gives a file a new random IV under the current data key.
-    pub(super) fn insert_new(&self, name: &str, durability: Durability) -> Result<FileKey, Error> {
+impl Entries {
+    /// Gives a file a new random IV under the current data key. The entries of the names that it displaces
+    /// go in the same write.
+    pub(in super::super) fn insert_new(
+        &self,
+        name: &str,
+        displaced: Vec<Box<str>>,
+        durability: Durability,
+    ) -> Result<FileKey, Error> {
         let issuing = self.issuing();
         let info = self.layout.new_info(&self.keys())?;
-        self.record(&issuing, name, info, durability)
+        self.record(&issuing, name, info, displaced, durability)
     }
 
-    /// Sets an entry, if its data key is there.
-    pub(super) fn insert(
+    /// Sets an entry, if its data key is there. The entries of the names that it displaces go in the same
+    /// write.
+    pub(in super::super) fn insert(
         &self,
         name: &str,
         info: FileInfo,
+        displaced: Vec<Box<str>>,
         durability: Durability,
     ) -> Result<FileKey, Error> {
-        self.record(&self.issuing(), name, info, durability)
+        self.record(&self.issuing(), name, info, displaced, durability)
     }
 
     fn record(
@@ -65,20 +86,34 @@ impl DataKeyManager {
         _issuing: &RwLockReadGuard<'_, ()>,
         name: &str,
         info: FileInfo,
+        displaced: Vec<Box<str>>,
         durability: Durability,
     ) -> Result<FileKey, Error> {
         let key = self.file_key(info.clone())?;
-        self.submit(name, Change::Insert(info), durability)?;
+        self.submit(Request {
+            displaced,
+            ..Request::new(name, Change::Insert(info), durability)
+        })?;
         Ok(key)
     }
 
+    /// Makes many changes, durably, with as few writes as can be; not in one step.
+    pub(in super::super) fn change_all(
+        &self,
+        changes: impl IntoIterator<Item = (String, Change)>,
+    ) -> Result<(), Error> {
+        let requests: Vec<_> = changes
+            .into_iter()
+            .map(|(name, change)| Request::new(&name, change, Durability::Now))
+            .collect();
+        let outcomes = self.commit(&requests);
+        outcomes
+            .into_iter()
+            .try_for_each(|outcome| outcome.map(drop))
+    }
+
     /// Makes a change, together with those that other threads ask for meanwhile.
-    pub(super) fn submit(&self, name: &str, change: Change, durability: Durability) -> Outcome {
-        let request = Request {
-            name: name.into(),
-            change,
-            durability,
-        };
+    pub(super) fn submit(&self, request: Request) -> Outcome {
         let outcome = self
             .group
             .submit(request, |requests| self.commit(&requests));
@@ -163,8 +198,10 @@ fn add(batch: &mut Batch<'_>, request: &Request, layout: &Layout) -> Outcome {
             name,
             info: info.clone(),
         },
-        Change::Remove if previous.is_none() => return Ok(None),
-        Change::Remove => Record::Remove { name },
+        Change::Remove => {
+            remove(batch, name).map_err(file_dict)?;
+            return Ok(previous);
+        }
         Change::Link { source } => {
             let absent = || file_dict(NotFound::File(source.to_string()).into());
             let info = batch.find(source).cloned().ok_or_else(absent)?;
@@ -180,6 +217,17 @@ fn add(batch: &mut Batch<'_>, request: &Request, layout: &Layout) -> Outcome {
             }
         }
     };
-    batch.add(&record).map_err(file_dict)?;
+    batch.add(&record).map_err(&file_dict)?;
+    for name in &request.displaced {
+        remove(batch, name).map_err(&file_dict)?;
+    }
     Ok(previous)
+}
+
+/// Adds the removal of an entry, if there is one.
+fn remove(batch: &mut Batch<'_>, name: &str) -> Result<(), stillkey_core::Error> {
+    match batch.find(name) {
+        Some(_) => batch.add(&Record::Remove { name }),
+        None => Ok(()),
+    }
 }

@@ -7,27 +7,26 @@ use std::time::Duration;
 
 use stillkey_core::{RotationPolicy, RotationReason};
 
-use super::{DataKeyManager, held};
+use super::{Entries, held};
 use crate::error::Error;
 
 /// How often it is looked whether a data key is due, at the least. Source: TiKV does the same.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(600);
 
-/// A thread that replaces the data key of a [`DataKeyManager`] whenever one is due by a policy: every ten minutes, or every period if that is
+/// A thread that replaces the data key of [`Entries`] whenever one is due by a policy: every ten minutes, or every period if that is
 /// shorter, it looks whether one is, and whether a key service's master key has moved on
-/// ([`renew_wrapped_key`](DataKeyManager::renew_wrapped_key)). Nothing else that the manager does puts that off. What fails is tried again the next time. Dropping this
+/// ([`renew_wrapped_key`](Entries::renew_wrapped_key)). No other change puts that off. What fails is tried again the next time. Dropping this
 /// ends the thread.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use stillkey::core::{MasterKey, Method, RawMasterKey, RotationPolicy};
-/// use stillkey::{BackgroundRotation, DataKeyManager, DictionaryWriter, clock::unix_now};
+/// use stillkey::{BackgroundRotation, Entries, clock::unix_now};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// let master_key = MasterKey::Raw(RawMasterKey::random(&mut stillkey::SysRng)?);
-/// let writer = DictionaryWriter::create(directory.path(), &master_key, Method::Aes256Ctr, unix_now())?;
-/// let manager = Arc::new(DataKeyManager::new(writer)?);
-/// let rotation = BackgroundRotation::start(Arc::clone(&manager), RotationPolicy::default(), unix_now, |outcome| match outcome {
+/// let entries = Entries::create(directory.path(), &master_key, Method::Aes256Ctr, unix_now())?;
+/// let rotation = BackgroundRotation::start(Arc::new(entries), RotationPolicy::default(), unix_now, |outcome| match outcome {
 ///     Ok(None) => {}
 ///     Ok(Some(reason)) => eprintln!("a new data key: {reason:?}"),
 ///     Err(error) => eprintln!("no new data key: {error}"),
@@ -61,7 +60,7 @@ impl BackgroundRotation {
     /// # Errors
     /// [`Error::Usage`] when the system has no thread to give.
     pub fn start(
-        manager: Arc<DataKeyManager>,
+        entries: Arc<Entries>,
         policy: RotationPolicy,
         clock: impl Fn() -> u64 + Send + 'static,
         mut report: impl FnMut(Result<Option<RotationReason>, Error>) + Send + 'static,
@@ -72,8 +71,8 @@ impl BackgroundRotation {
         let look = move || {
             let mut asked = 0;
             loop {
-                report(manager.rotate_if_due(&policy, clock()));
-                if let Err(error) = manager.renew_wrapped_key() {
+                report(entries.rotate_if_due(&policy, clock()));
+                if let Err(error) = entries.renew_wrapped_key() {
                     report(Err(error));
                 }
                 match heard.wait(asked, interval) {

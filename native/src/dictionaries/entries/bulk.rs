@@ -2,8 +2,8 @@
 
 use stillkey_core::FileInfo;
 
-use super::commit::{Change, Durability};
-use super::{DataKeyManager, FileKey, held};
+use super::commit::{Change, Durability, Request};
+use super::{Entries, FileKey, held};
 use crate::error::Error;
 
 /// Changes of entries that count at once, and are durable once [`Bulk::sync_all`] has returned: for imports of many files, none of which is
@@ -11,13 +11,12 @@ use crate::error::Error;
 ///
 /// ```
 /// # use stillkey::core::{MasterKey, Method, RawMasterKey};
-/// # use stillkey::{DataKeyManager, DictionaryWriter, clock::unix_now};
+/// # use stillkey::{Entries, clock::unix_now};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let master_key = MasterKey::Raw(RawMasterKey::random(&mut stillkey::SysRng)?);
-/// # let writer = DictionaryWriter::create(directory.path(), &master_key, Method::Aes256Ctr, unix_now())?;
-/// # let manager = DataKeyManager::new(writer)?;
-/// let bulk = manager.bulk();
+/// # let entries = Entries::create(directory.path(), &master_key, Method::Aes256Ctr, unix_now())?;
+/// let bulk = entries.bulk();
 /// for number in 0..1000 {
 ///     bulk.new_entry(&format!("{number}.sst"))?;
 /// }
@@ -25,40 +24,42 @@ use crate::error::Error;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Bulk<'m> {
-    manager: &'m DataKeyManager,
+pub struct Bulk<'e> {
+    entries: &'e Entries,
 }
 
-impl DataKeyManager {
+impl Entries {
     /// Changes of entries that don't wait for the disk.
     pub fn bulk(&self) -> Bulk<'_> {
-        Bulk { manager: self }
+        Bulk { entries: self }
     }
 }
 
 impl Bulk<'_> {
-    /// As [`DataKeyManager::new_entry`].
+    /// As [`Entries::new_entry`].
     ///
     /// # Errors
-    /// Those of [`DataKeyManager::new_entry`].
+    /// Those of [`Entries::new_entry`].
     pub fn new_entry(&self, name: &str) -> Result<FileKey, Error> {
-        self.manager.insert_new(name, Durability::Later)
+        self.entries.insert_new(name, Vec::new(), Durability::Later)
     }
 
-    /// As [`DataKeyManager::set_entry`].
+    /// As [`Entries::set_entry`].
     ///
     /// # Errors
-    /// Those of [`DataKeyManager::set_entry`].
+    /// Those of [`Entries::set_entry`].
     pub fn set_entry(&self, name: &str, info: FileInfo) -> Result<FileKey, Error> {
-        self.manager.insert(name, info, Durability::Later)
+        self.entries
+            .insert(name, info, Vec::new(), Durability::Later)
     }
 
-    /// As [`DataKeyManager::remove_entry`].
+    /// As [`Entries::remove_entry`].
     ///
     /// # Errors
-    /// Those of [`DataKeyManager::remove_entry`].
+    /// Those of [`Entries::remove_entry`].
     pub fn remove_entry(&self, name: &str) -> Result<Option<FileInfo>, Error> {
-        self.manager.submit(name, Change::Remove, Durability::Later)
+        self.entries
+            .submit(Request::new(name, Change::Remove, Durability::Later))
     }
 
     /// Returns when all changes that have been made are durable.
@@ -66,7 +67,7 @@ impl Bulk<'_> {
     /// # Errors
     /// [`Error::Io`]: nothing is known of the changes since the last sync, but they are tried again with the next one.
     pub fn sync_all(&self) -> Result<(), Error> {
-        let mut log_file = held(&self.manager.log_file);
-        log_file.sync_all(&self.manager.view().files)
+        let mut log_file = held(&self.entries.log_file);
+        log_file.sync_all(&self.entries.view().files)
     }
 }
