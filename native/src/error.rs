@@ -33,6 +33,14 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// A file that has taken or lost its place, which a power failure may still undo: the directory could not
+    /// be synced.
+    InDoubt {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// Another process, or another part of this one, is writing in the directory.
     Locked {
         /// The lock file.
@@ -143,7 +151,10 @@ impl Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
             }
-            Self::Io { .. } | Self::Suspended { .. } | Self::NotAFile { .. } => ErrorKind::Io,
+            Self::Io { .. }
+            | Self::InDoubt { .. }
+            | Self::Suspended { .. }
+            | Self::NotAFile { .. } => ErrorKind::Io,
             Self::Locked { .. } | Self::Busy { .. } => ErrorKind::Locked,
             Self::AlreadyExists { .. } | Self::NameTaken { .. } => ErrorKind::AlreadyExists,
             Self::NoDictionaries { .. } => ErrorKind::NotFound,
@@ -169,10 +180,11 @@ impl Error {
             } => Self::Io {
                 path: path.clone(),
                 action,
-                source: match source.raw_os_error() {
-                    Some(code) => io::Error::from_raw_os_error(code),
-                    None => io::Error::new(source.kind(), source.to_string()),
-                },
+                source: repeated(source),
+            },
+            Self::InDoubt { path, source } => Self::InDoubt {
+                path: path.clone(),
+                source: repeated(source),
             },
             Self::Locked { path, holder } => Self::Locked {
                 path: path.clone(),
@@ -245,6 +257,17 @@ impl Error {
         }
     }
 
+    /// For `map_err`: what changed at `path` may not last, since its directory could not be synced.
+    pub(crate) fn in_doubt(path: &Path) -> impl Fn(Self) -> Self {
+        move |error| match error {
+            Self::Io { source, .. } => Self::InDoubt {
+                path: path.to_owned(),
+                source,
+            },
+            other => other,
+        }
+    }
+
     /// For `map_err`: the system refused `action` on `path`.
     pub(crate) fn io(path: &Path, action: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::Io {
@@ -252,6 +275,13 @@ impl Error {
             action,
             source,
         }
+    }
+}
+
+fn repeated(source: &io::Error) -> io::Error {
+    match source.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(source.kind(), source.to_string()),
     }
 }
 
@@ -289,6 +319,13 @@ impl fmt::Display for Error {
             } => write!(
                 f,
                 "{}: cannot {action}: {source}; {}",
+                path.display(),
+                advice(source)
+            ),
+            Self::InDoubt { path, source } => write!(
+                f,
+                "{}: changed, but a power failure may undo that: cannot sync its directory: {source}; {}, then \
+                 do the same again",
                 path.display(),
                 advice(source)
             ),

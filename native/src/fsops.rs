@@ -40,7 +40,7 @@ impl From<fs::Metadata> for Identity {
 }
 
 /// How to open an existing regular file.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Access {
     Read,
     Write,
@@ -118,6 +118,10 @@ impl Pinned {
             good,
             path: path.to_owned(),
         })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// That the path still stands for this file, and that its length is as it should be.

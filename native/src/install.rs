@@ -73,8 +73,10 @@ impl AtomicFile {
     /// Puts the file in its place, durably. With `overwrite`, it replaces what is there.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] without `overwrite`; [`Error::NotAFile`] as in [`AtomicFile::create`]; [`Error::Io`]. The target is then as
-    /// it was, unless only the directory's sync failed: then it is the new file, which a power failure might still take back.
+    /// [`Error::InDoubt`] when the file is in its place but its directory could not be synced: a power failure
+    /// may bring back what was there before. After any other error, the target is as it was:
+    /// [`Error::AlreadyExists`] without `overwrite`; [`Error::NotAFile`] as in [`AtomicFile::create`];
+    /// [`Error::Io`].
     pub fn commit(self, overwrite: bool) -> Result<(), Error> {
         let Self { temporary, target } = self;
         if let Some(old) = replaced(&target)?
@@ -86,7 +88,7 @@ impl AtomicFile {
         fsops::sync(temporary.as_file(), &target)?;
         let persisted = temporary.persist(&target, overwrite);
         match persisted {
-            Ok(()) => fsops::sync_parent(&target),
+            Ok(()) => fsops::sync_parent(&target).map_err(Error::in_doubt(&target)),
             Err(error) if !overwrite && error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Error::AlreadyExists { path: target })
             }
@@ -250,9 +252,26 @@ mod tests {
                 break;
             }
         }
-        fault::fail_next(Op::SyncDirectory);
-        assert!(write_file(&path, b"newer", true).is_err());
-        assert_eq!(snapshot(directory.path())["file"], b"newer");
+    }
+
+    #[test]
+    fn an_error_tells_whether_the_target_is_as_it_was_or_in_doubt() {
+        for (op, expected) in [
+            (Op::Write, &b"old"[..]),
+            (Op::Sync, b"old"),
+            (Op::Rename, b"old"),
+            (Op::SyncDirectory, b"new"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("file");
+            fs::write(&path, b"old").unwrap();
+            fault::fail_next(op);
+            let error = write_file(&path, b"new", true).unwrap_err();
+            let is_in_doubt = matches!(error, Error::InDoubt { .. });
+            assert_eq!(is_in_doubt, op == Op::SyncDirectory, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Io);
+            assert_eq!(snapshot(directory.path())["file"], expected);
+        }
     }
 
     #[test]

@@ -203,6 +203,11 @@ pub(crate) fn master_key_rotated(path: &Path, keys: usize, kind: &str) {
     event!(INFO, "data keys sealed under another master key", path => path.display(), keys, kind);
 }
 
+/// A side file of retired keys could not be moved or removed; the next look at them does it.
+pub(crate) fn retired_keys_left(error: &Error) {
+    event!(WARN, "the side file of retired keys is not up to date, and will be", error => error);
+}
+
 /// The current master key didn't fit, and the previous one did.
 pub(crate) fn fell_back(directory: &Path, kind: &str) {
     metrics::FALLBACKS.add(1, []);

@@ -129,13 +129,18 @@ impl KeyDictionary {
         rng: &mut R,
     ) -> Result<Vec<u8>, Error> {
         if !master_key.is_secure() {
-            self.keys
-                .values_mut()
-                .for_each(|entry| entry.was_exposed = true);
+            self.mark_exposed();
         }
         let envelope = Envelope::seal(&SecretBytes::new(self.encode()), master_key, rng)?;
         let content = SecretBytes::new(envelope.encode());
         Ok(header::frame(Version::V1, content.danger_bytes()))
+    }
+
+    /// Marks every key as exposed, for good: when it can't be known who has seen or made them.
+    pub fn mark_exposed(&mut self) {
+        for entry in self.keys.values_mut() {
+            entry.was_exposed = true;
+        }
     }
 
     /// A second copy, as protected as the first: a writer changes and saves the copy, and takes it over once it is durable.

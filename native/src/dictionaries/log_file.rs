@@ -8,43 +8,31 @@ use std::path::Path;
 
 use stillkey_core::{FileLog, Reading, Recovered, UNSYNCED_LIMIT, Verdict, Write};
 
+use super::durable::{DurableFile, Trust};
 use super::reader::read_file_dictionary;
 use crate::error::Error;
 use crate::fsops::{self, Access, Pinned};
-use crate::install;
 use crate::observe::{self, Stopwatch};
 
 /// The file. What it should hold is the caller's [`FileLog`], the same in every call.
 #[derive(Debug)]
 pub(super) struct LogFile {
-    path: Box<Path>,
     /// The file that was written last, with the length up to which it is known to be good.
-    pinned: Pinned,
-    trust: Trust,
+    file: DurableFile,
     /// Bytes that were appended since the last sync.
     unsynced: usize,
 }
 
-/// How much of what is on the disk is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
-    /// All of it.
-    Whole,
-    /// What stands before the good length; behind it there may be anything.
-    UpToGood,
-    /// Nothing: a sync or a replacement failed.
-    Nothing,
-}
-
 impl LogFile {
-    /// Takes over a file that was pinned and then read, and trims its torn tail. A damaged log is an error, and the file is not touched.
+    /// Takes over a file that was pinned, then read and synced, and trims its torn tail. A damaged log is an
+    /// error, and the file is not touched.
     pub(super) fn open(
         path: &Path,
         mut pinned: Pinned,
         recovered: Recovered,
     ) -> Result<(Self, FileLog), Error> {
         let trust = match &recovered.verdict {
-            Verdict::Complete => Trust::Whole,
+            Verdict::Complete => Trust::Durable,
             Verdict::TornTail { at, .. } => {
                 pinned.expect_undisturbed()?;
                 pinned.good.len = *at;
@@ -54,14 +42,15 @@ impl LogFile {
         };
         let threshold = FileLog::DEFAULT_REWRITE_THRESHOLD;
         let log = FileLog::new(recovered.dictionary, recovered.version, threshold);
-        let mut file = Self {
-            path: path.into(),
-            pinned,
-            trust,
-            unsynced: 0,
-        };
+        let mut file = DurableFile::take_over(path, pinned, Access::Append);
+        file.set_trust(trust);
+        let mut file = Self { file, unsynced: 0 };
         file.repair(&log)?;
         Ok((file, log))
+    }
+
+    fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// Writes a change of `log`, which is durable then, and all that was written before with it: unless it `may_wait` for the next sync.
@@ -100,15 +89,9 @@ impl LogFile {
 
     /// Puts these bytes in the place of the file.
     pub(super) fn replace(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if self.trust == Trust::Whole {
-            self.pinned.expect_undisturbed()?;
-        }
-        self.trust = Trust::Nothing;
         let watch = Stopwatch::start();
-        install::write_file(&*self.path, bytes, true)?;
-        self.pinned = Pinned::open(&self.path, Access::Append)?;
-        self.trust = Trust::Whole;
-        observe::file_dictionary_replaced(&self.path, bytes, watch);
+        self.file.replace(bytes)?;
+        observe::file_dictionary_replaced(self.file.path(), bytes, watch);
         self.unsynced = 0;
         Ok(())
     }
@@ -126,65 +109,68 @@ impl LogFile {
     /// Tells what the file holds once it holds all of `log`.
     pub(super) fn report(&self, log: &FileLog) {
         observe::files(log.dictionary().len());
-        observe::file_dictionary_len(log.version(), self.pinned.good.len);
+        observe::file_dictionary_len(log.version(), self.file.good_len());
     }
 
     fn append(&mut self, bytes: &[u8], may_wait: bool) -> Result<(), Error> {
-        self.pinned.expect_undisturbed()?;
-        self.trust = Trust::UpToGood;
-        fsops::append(&self.pinned.file, bytes, &self.path)?;
-        self.unsynced += bytes.len();
+        self.file.pinned()?.expect_undisturbed()?;
         // Only so much can be told from damage after a crash.
+        if self.unsynced + bytes.len() > UNSYNCED_LIMIT {
+            self.sync()?;
+        }
+        self.file.set_trust(Trust::UpToGood);
+        let pinned = self.file.pinned()?;
+        fsops::append(&pinned.file, bytes, pinned.path())?;
+        self.unsynced += bytes.len();
         if !may_wait || self.unsynced > UNSYNCED_LIMIT / 2 {
             self.sync()?;
         }
-        self.pinned.good.len += bytes.len() as u64;
-        self.trust = Trust::Whole;
+        self.file
+            .set_good_len(self.file.good_len() + bytes.len() as u64);
+        self.file.set_trust(Trust::Durable);
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), Error> {
         let watch = Stopwatch::start();
-        match fsops::sync(&self.pinned.file, &self.path) {
-            Ok(()) => {
-                observe::synced(watch);
-                self.unsynced = 0;
-            }
-            Err(error) => {
-                self.trust = Trust::Nothing;
-                return Err(error);
-            }
+        let pinned = self.file.pinned()?;
+        if let Err(error) = fsops::sync(&pinned.file, pinned.path()) {
+            self.file.set_trust(Trust::InDoubt);
+            return Err(error);
         }
+        observe::synced(watch);
+        self.unsynced = 0;
         Ok(())
     }
 
     /// Sees to it that the disk holds the dictionary in memory and nothing else.
     fn repair(&mut self, log: &FileLog) -> Result<(), Error> {
-        match self.trust {
-            Trust::Whole => Ok(()),
+        match self.file.trust() {
+            Trust::Durable => Ok(()),
             Trust::UpToGood => {
-                observe::repairing(&self.path, Some(self.pinned.good.len));
+                observe::repairing(self.path(), Some(self.file.good_len()));
                 self.cut_off(log)
             }
-            Trust::Nothing => {
-                observe::repairing(&self.path, None);
+            Trust::InDoubt => {
+                observe::repairing(self.path(), None);
                 self.replace(&log.to_bytes())
             }
         }
     }
 
     fn cut_off(&mut self, log: &FileLog) -> Result<(), Error> {
-        fsops::truncate(&self.pinned.file, self.pinned.good.len, &self.path)?;
+        let pinned = self.file.pinned()?;
+        fsops::truncate(&pinned.file, pinned.good.len, pinned.path())?;
         self.sync()?;
-        self.pinned.expect_undisturbed()?;
-        let read = read_file_dictionary(&self.path, Reading::Strict)?;
+        self.file.pinned()?.expect_undisturbed()?;
+        let read = read_file_dictionary(self.path(), Reading::Strict)?;
         if read.verdict != Verdict::Complete || read.dictionary != *log.dictionary() {
             return Err(Error::Suspended {
-                path: self.path.to_path_buf(),
+                path: self.path().to_owned(),
                 why: "after a failed append, it doesn't hold what was written before".into(),
             });
         }
-        self.trust = Trust::Whole;
+        self.file.set_trust(Trust::Durable);
         Ok(())
     }
 }

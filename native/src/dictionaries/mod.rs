@@ -4,6 +4,7 @@
 //! [`Entries`] holds `stillkey.lock`, which keeps other Stillkey writers out; TiKV knows nothing of it, so stop TiKV first.
 //! [`Startup`] finds or makes them as a storage engine does when it starts. [`DataKeyManager`] keeps a directory's files in step with them.
 
+mod durable;
 mod entries;
 mod group;
 mod lock;

@@ -4,41 +4,47 @@
 //! When the master key changes, the keys are first sealed under the new one in a second file, which takes the first one's place once
 //! `key.dict` has changed. So whichever master key opens `key.dict` opens one of the two.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use stillkey_core::{KeyDictionary, MasterKey};
 
+use super::durable::DurableFile;
 use super::reader::read_key_dictionary;
 use super::sealed_keys::seal;
 use crate::error::{Error, ErrorKind};
-use crate::{fsops, install};
+use crate::fsops::{self, Access};
 
+/// The two files, once their directory has been synced. `key.dict` must be durable under the master key that
+/// is used for them.
 #[derive(Debug)]
 pub(super) struct RetiredDictionary {
-    path: PathBuf,
-    next: PathBuf,
+    file: DurableFile,
+    next: DurableFile,
 }
 
 impl RetiredDictionary {
     /// Those of the directory that this `key.dict` stands in.
-    pub(super) fn beside(key_dict: &Path) -> Self {
-        Self {
-            path: key_dict.with_file_name(super::RETIRED_DICT),
-            next: key_dict.with_file_name(super::NEXT_RETIRED_DICT),
-        }
+    pub(super) fn find(key_dict: &Path) -> Result<Self, Error> {
+        fsops::sync_parent(key_dict)?;
+        let find = |name| DurableFile::find(&key_dict.with_file_name(name), Access::Read);
+        Ok(Self {
+            file: find(super::RETIRED_DICT)?,
+            next: find(super::NEXT_RETIRED_DICT)?,
+        })
     }
 
     /// Reads them; none when there is no file. What an interrupted change of the master key left is finished or undone.
-    pub(super) fn read(&self, master_key: &MasterKey) -> Result<KeyDictionary, Error> {
-        match read(&self.path, master_key) {
-            Err(error) if error.kind() == ErrorKind::WrongKey && fsops::exists(&self.next)? => {
-                let keys = read_key_dictionary(&self.next, master_key)?;
-                fsops::rename(&self.next, &self.path)?;
+    pub(super) fn read(&mut self, master_key: &MasterKey) -> Result<KeyDictionary, Error> {
+        match read(&self.file, master_key) {
+            Ok(Some(keys)) => {
+                self.next.remove()?;
                 Ok(keys)
             }
-            read => {
-                let keys = read?;
-                fsops::remove(&self.next)?;
+            Ok(None) if !self.next.exists() => Ok(KeyDictionary::new()),
+            Err(error) if error.kind() != ErrorKind::WrongKey || !self.next.exists() => Err(error),
+            _ => {
+                let keys = read_key_dictionary(self.next.path(), master_key)?;
+                self.next.move_over(&mut self.file)?;
                 Ok(keys)
             }
         }
@@ -46,38 +52,38 @@ impl RetiredDictionary {
 
     /// Replaces them.
     pub(super) fn write(
-        &self,
+        &mut self,
         mut keys: KeyDictionary,
         master_key: &MasterKey,
     ) -> Result<(), Error> {
         if keys.is_empty() {
-            return fsops::remove(&self.path);
+            return self.file.remove();
         }
-        let sealed = seal(&mut keys, master_key, &self.path)?;
-        install::write_file(&*self.path, &sealed, true)
+        let sealed = seal(&mut keys, master_key, self.file.path())?;
+        self.file.replace(&sealed)
     }
 
     /// To be called before `key.dict` is sealed under another master key, and [`RetiredDictionary::take_next`] after that.
-    pub(super) fn prepare_next(&self, old: &MasterKey, new: &MasterKey) -> Result<(), Error> {
+    pub(super) fn prepare_next(&mut self, old: &MasterKey, new: &MasterKey) -> Result<(), Error> {
         let mut keys = self.read(old)?;
         if keys.is_empty() {
             return Ok(());
         }
-        let sealed = seal(&mut keys, new, &self.next)?;
-        install::write_file(&*self.next, &sealed, true)
+        let sealed = seal(&mut keys, new, self.next.path())?;
+        self.next.replace(&sealed)
     }
 
-    pub(super) fn take_next(&self) -> Result<(), Error> {
-        if fsops::exists(&self.next)? {
-            fsops::rename(&self.next, &self.path)?;
+    pub(super) fn take_next(&mut self) -> Result<(), Error> {
+        if !self.next.exists() {
+            return Ok(());
         }
-        Ok(())
+        self.next.move_over(&mut self.file)
     }
 }
 
-fn read(path: &Path, master_key: &MasterKey) -> Result<KeyDictionary, Error> {
-    match read_key_dictionary(path, master_key) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(KeyDictionary::new()),
-        read => read,
+fn read(file: &DurableFile, master_key: &MasterKey) -> Result<Option<KeyDictionary>, Error> {
+    if !file.exists() {
+        return Ok(None);
     }
+    read_key_dictionary(file.path(), master_key).map(Some)
 }

@@ -1,27 +1,30 @@
 //! `key.dict` under a writer: a changed copy of the keys is sealed, proven to open, made durable, and only then taken over.
+//!
+//! When it isn't known whether a change is durable, it hasn't happened: what was there before is written
+//! once more, before anything else.
 
 use std::path::Path;
 
 use stillkey_core::{DataKey, KeyDictionary, KeyEntry, MasterKey, Method, RotationReason};
 
+use super::durable::{DurableFile, Trust};
 use super::reader::read_key_envelope;
 use super::retired::RetiredDictionary;
+use crate::SysRng;
 use crate::error::Error;
 use crate::fsops::{Access, Pinned};
 use crate::observe::{self, Stopwatch};
-use crate::{SysRng, install};
 
 /// The key dictionary, in memory and on the disk.
 #[derive(Debug)]
 pub(super) struct SealedKeys {
-    path: Box<Path>,
-    pinned: Pinned,
+    file: DurableFile,
     keys: KeyDictionary,
     master_key: MasterKey,
 }
 
 impl SealedKeys {
-    /// Takes over a file that was pinned and then read.
+    /// Takes over a file that was pinned, then read and synced.
     pub(super) fn open(
         path: &Path,
         pinned: Pinned,
@@ -30,8 +33,7 @@ impl SealedKeys {
     ) -> Self {
         observe::keys(&keys);
         Self {
-            path: path.into(),
-            pinned,
+            file: DurableFile::take_over(path, pinned, Access::Read),
             keys,
             master_key: master_key.clone(),
         }
@@ -52,6 +54,7 @@ impl SealedKeys {
         now: u64,
         reason: Option<RotationReason>,
     ) -> Result<u64, Error> {
+        self.settle()?;
         self.expect_same_kind_of_seal()?;
         let mut keys = self.keys.duplicate();
         let id = keys.rotate(method, now, &mut SysRng)?;
@@ -62,6 +65,7 @@ impl SealedKeys {
 
     /// Adds a data key durably, unless it is there already, and returns its id. The current key stays current.
     pub(super) fn import(&mut self, key: &DataKey, now: u64) -> Result<u64, Error> {
+        self.settle()?;
         if let Some(id) = self.keys.id_of(key) {
             return Ok(id);
         }
@@ -75,11 +79,14 @@ impl SealedKeys {
 
     /// Seals the keys under another master key.
     pub(super) fn rotate_master_key(&mut self, master_key: &MasterKey) -> Result<(), Error> {
-        let retired = RetiredDictionary::beside(&self.path);
+        self.settle()?;
+        let mut retired = RetiredDictionary::find(self.file.path())?;
         retired.prepare_next(&self.master_key, master_key)?;
         self.save(self.keys.duplicate(), master_key.clone())?;
-        observe::master_key_rotated(&self.path, self.keys.len(), master_key.kind());
-        retired.take_next()
+        observe::master_key_rotated(self.file.path(), self.keys.len(), master_key.kind());
+        // Whoever reads the retired keys next finds both files, and finishes this.
+        let _ = retired.take_next().inspect_err(observe::retired_keys_left);
+        Ok(())
     }
 
     /// Has the key service wrap anew if its master key has moved on to another version than the one that wrapped, and returns whether it did.
@@ -88,7 +95,8 @@ impl SealedKeys {
             return Ok(false);
         };
         let current = service.current_version()?;
-        let wrapped_by = read_key_envelope(&self.path)?.sealing().key_version;
+        self.settle()?;
+        let wrapped_by = read_key_envelope(self.file.path())?.sealing().key_version;
         if current.is_empty() || wrapped_by.as_deref() == Some(&*current) {
             return Ok(false);
         }
@@ -103,7 +111,8 @@ impl SealedKeys {
         grace: u64,
         now: u64,
     ) -> Result<(Vec<u64>, Vec<u64>), Error> {
-        let aside = RetiredDictionary::beside(&self.path);
+        self.settle()?;
+        let mut aside = RetiredDictionary::find(self.file.path())?;
         let mut retired = aside.read(&self.master_key)?;
         let is_over = |entry: &KeyEntry| {
             let since = entry.retired_at.unwrap_or(now);
@@ -133,7 +142,8 @@ impl SealedKeys {
 
     /// Brings back the keys that were put aside, and returns their ids.
     pub(super) fn restore(&mut self) -> Result<Vec<u64>, Error> {
-        let aside = RetiredDictionary::beside(&self.path);
+        self.settle()?;
+        let mut aside = RetiredDictionary::find(self.file.path())?;
         let retired = aside.read(&self.master_key)?;
         let mut keys = self.keys.duplicate();
         let mut restored = Vec::new();
@@ -149,7 +159,9 @@ impl SealedKeys {
             self.expect_same_kind_of_seal()?;
             self.save(keys, self.master_key.clone())?;
         }
-        aside.write(KeyDictionary::new(), &self.master_key)?;
+        // Keys that are in both places do no harm there, and are found there the next time.
+        let emptied = aside.write(KeyDictionary::new(), &self.master_key);
+        let _ = emptied.inspect_err(observe::retired_keys_left);
         Ok(restored)
     }
 
@@ -158,27 +170,45 @@ impl SealedKeys {
         if matches!(self.master_key, MasterKey::Service(_)) {
             return Ok(());
         }
-        match read_key_envelope(&self.path)?.sealing().vendor {
+        match read_key_envelope(self.file.path())?.sealing().vendor {
             None => Ok(()),
             Some(vendor) => Err(Error::Usage(format!(
                 "{}: sealed through the key service {vendor}, which could no longer open it if it was saved under the key given; give that service's master key, or rotate the master key first",
-                self.path.display()
+                self.file.path().display()
             ))),
         }
     }
 
     fn save(&mut self, mut keys: KeyDictionary, master_key: MasterKey) -> Result<(), Error> {
-        self.pinned.expect_undisturbed()?;
         let watch = Stopwatch::start();
-        let sealed = seal(&mut keys, &master_key, &self.path)?;
-        let installed = install::write_file(&*self.path, &sealed, true);
-        // Even after a failure, what stands there is ours: the old file, or the new one whose directory could not be synced.
-        self.pinned = Pinned::open(&self.path, Access::Read)?;
-        installed?;
+        if !self.master_key.is_secure() {
+            // Others may have put keys of their own into an unsealed file, and denied that it was one.
+            keys.mark_exposed();
+        }
+        let sealed = seal(&mut keys, &master_key, self.file.path())?;
+        if let Err(error) = self.file.replace(&sealed) {
+            // If this fails too, the next change tries again, and reports why it can't.
+            let _ = self.settle();
+            return Err(error);
+        }
         observe::key_dictionary_written(watch);
         observe::keys(&keys);
         self.keys = keys;
         self.master_key = master_key;
+        Ok(())
+    }
+
+    /// Sees to it that the disk holds the keys in memory. Whatever is in doubt is written as it was before:
+    /// the change that left it has been reported as failed.
+    fn settle(&mut self) -> Result<(), Error> {
+        if self.file.trust() != Trust::Durable {
+            let sealed = seal(
+                &mut self.keys.duplicate(),
+                &self.master_key,
+                self.file.path(),
+            )?;
+            self.file.replace(&sealed)?;
+        }
         Ok(())
     }
 }

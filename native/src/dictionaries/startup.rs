@@ -204,10 +204,7 @@ impl<'a> Startup<'a> {
             started.entries = started.entries.with_rewrite_threshold(removes);
         }
         let Started {
-            entries,
-            fell_back,
-            rotated,
-            ..
+            entries, rotated, ..
         } = &mut started;
         if let Some(version) = self.version
             && version != entries.version()
@@ -215,22 +212,10 @@ impl<'a> Startup<'a> {
             entries.convert(version)?;
         }
         *rotated = entries.rotation_due(&self.policy, now)?;
-        // Whoever could write here could have put keys of their own into an unsealed key.dict, and denied that they were ever exposed.
-        if rotated.is_none() && *fell_back && self.fallback_was_insecure() {
-            *rotated = Some(RotationReason::Exposed);
-        }
         if rotated.is_some() {
             entries.rotate_data_key_for(*rotated, self.policy.method, now)?;
         }
         Ok(started)
-    }
-
-    fn fallback_was_insecure(&self) -> bool {
-        let previous = self
-            .previous
-            .as_ref()
-            .and_then(|previous| previous.key.get());
-        previous.is_some_and(|previous| !previous.is_secure()) && self.master_key.is_secure()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Operations of the file system that fail: each in turn, and after each the directory must be readable and hold what was acknowledged.
 
+use stillkey_core::{Cipher, DataKey};
+
 use super::*;
 use crate::fsops::{Op, fault};
 
@@ -210,4 +212,69 @@ fn what_a_crashed_writer_left_is_made_durable_before_anything_builds_on_it() {
         assert_eq!(error.kind(), ErrorKind::Io);
     }
     open(&directory);
+}
+
+#[test]
+fn a_compaction_that_could_not_begin_stops_no_change() {
+    let directory = directory_with(&["a"]);
+    let entries = open(&directory);
+    for op in [Op::Write, Op::Sync, Op::Rename] {
+        fault::fail_next(op);
+        assert!(entries.compact().is_err());
+        // No room for another whole file, but for a record.
+        for n in 0..9 {
+            fault::fail_nth(Op::Write, n);
+        }
+        entries.new_entry("b").unwrap();
+        fault::heal();
+        assert_eq!(seen(&directory), ["a", "b"]);
+    }
+}
+
+#[test]
+fn a_data_key_that_may_be_gone_from_the_disk_is_written_again_before_anybody_relies_on_it() {
+    let directory = directory_with(&[]);
+    let entries = open(&directory);
+    let key = DataKey::new(Cipher::Sm4, SecretBytes::new(vec![7; 16])).unwrap();
+    let id = entries.import_key(&key, NOW).unwrap();
+    for n in 0.. {
+        // Whatever is done about the failure at once fails as well.
+        fault::fail_nth(Op::SyncDirectory, n);
+        fault::fail_nth(Op::SyncDirectory, n + 1);
+        let failed = entries.retire_keys(0, NOW + 100).is_err();
+        fault::heal();
+        if !failed {
+            assert!(n > 2);
+            break;
+        }
+        assert_eq!(entries.import_key(&key, NOW).unwrap(), id);
+        assert!(read(&directory).keys().get(id).is_ok(), "failure at {n}");
+    }
+}
+
+#[test]
+fn retired_keys_stay_under_the_master_key_of_the_directory_whatever_fails() {
+    for n in 0..16 {
+        let directory = directory_with(&[]);
+        let entries = open(&directory);
+        entries.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
+        let put_aside = entries.retire_keys(0, NOW + 100).unwrap().retired;
+        assert_eq!(put_aside.len(), 1);
+        // Once, or with all that is tried about it.
+        fault::fail_nth(Op::SyncDirectory, n / 2);
+        if n % 2 == 1 {
+            fault::fail_nth(Op::SyncDirectory, n / 2 + 1);
+        }
+        let rotated = entries.rotate_master_key(&master_key(2)).is_ok();
+        fault::heal();
+        // It has nothing to do, but may think that what was left of a rotation can go.
+        let _ = entries.retire_keys(1_000_000, NOW + 101);
+        drop(entries);
+        let opens = |byte| Dictionaries::read(&directory, &master_key(byte), Reading::Strict);
+        let byte = if opens(2).is_ok() { 2 } else { 1 };
+        assert!(opens(byte).is_ok() && (byte == 2 || !rotated));
+        let entries = Entries::open(&directory, &master_key(byte)).unwrap();
+        let restored = entries.restore_keys().unwrap();
+        assert_eq!(restored, put_aside, "{n}");
+    }
 }

@@ -195,9 +195,41 @@ fn to_plaintext_all_keys_become_exposed_and_only_with_the_method_plaintext() {
 
 #[test]
 fn a_forged_key_dictionary_in_plaintext_never_gets_new_files() {
+    let directory = forged();
+    let (started, _) = start(&directory, AES, &master_key(1), Ok(&MasterKey::Plaintext));
+    let started = started.unwrap().unwrap();
+    assert_eq!(started.rotated, Some(RotationReason::Exposed));
+    assert_ne!(started.entries.new_entry("b").unwrap().info().key_id, 5);
+}
+
+#[test]
+fn wherever_the_start_over_a_forged_key_dictionary_fails_the_next_one_replaces_the_key() {
+    for step in 0.. {
+        let directory = forged();
+        fault::fail_from(step);
+        drop(start(
+            &directory,
+            AES,
+            &master_key(1),
+            Ok(&MasterKey::Plaintext),
+        ));
+        let reached = fault::heal();
+        let (again, _) = start(&directory, AES, &master_key(1), Ok(&MasterKey::Plaintext));
+        let again = again.unwrap().unwrap();
+        let key_id = again.entries.new_entry("b").unwrap().info().key_id;
+        assert_ne!(key_id, 5, "step {step}");
+        if !reached {
+            assert!(step > 8);
+            break;
+        }
+    }
+}
+
+/// A directory whose `key.dict` is unsealed. Key 5, current: 32 bytes, AES-256-CTR, made now, and no word of
+/// having been exposed.
+fn forged() -> TempDir {
     let (directory, _) = sealed_by(&MasterKey::Plaintext);
     let path = directory.path().join(KEY_DICT);
-    // Key 5, current: 32 bytes, AES-256-CTR, made now, and no word of having been exposed.
     let made = [0x18, 0x80, 0xe2, 0xcf, 0xaa, 0x06];
     let key = [&field(1, &[7; 32])[..], &[0x10, 4], &made].concat();
     let entry = [&[0x08, 5], &field(2, &key)[..]].concat();
@@ -206,10 +238,7 @@ fn a_forged_key_dictionary_in_plaintext_never_gets_new_files() {
     let forged = read_key_dictionary(&path, &MasterKey::Plaintext).unwrap();
     let forged = forged.get(5).unwrap();
     assert_eq!((forged.creation_time, forged.was_exposed), (NOW, false));
-    let (started, _) = start(&directory, AES, &master_key(1), Ok(&MasterKey::Plaintext));
-    let started = started.unwrap().unwrap();
-    assert_eq!(started.rotated, Some(RotationReason::Exposed));
-    assert_ne!(started.entries.new_entry("b").unwrap().info().key_id, 5);
+    directory
 }
 
 #[test]
