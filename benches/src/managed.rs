@@ -213,7 +213,7 @@ pub(crate) fn reads(cipher: Cipher, len: usize) -> Vec<Contender> {
     let manager = manager(&directory.path().join("data"), cipher.method());
     let content: Vec<u8> = (0..251).cycle().take(FILE).collect();
     let encrypted = manager.create_file("file").expect("a new file");
-    encrypted.write_all_at(&content, 0).expect("space");
+    encrypted.file().write_all_at(&content, 0).expect("space");
     let encrypted = manager.open_file("file").expect("the file");
     let plain_path = directory.path().join("plain");
     std::fs::write(&plain_path, &content).expect("space on the disk");
@@ -222,6 +222,7 @@ pub(crate) fn reads(cipher: Cipher, len: usize) -> Vec<Contender> {
     let mut piece = vec![0; len];
     let at = 12_345;
     encrypted
+        .file()
         .read_exact_at(&mut piece, at as u64)
         .expect("a file in the page cache");
     assert_eq!(piece, content[at..at + len], "what was written");
@@ -248,7 +249,7 @@ pub(crate) fn reads(cipher: Cipher, len: usize) -> Vec<Contender> {
         }),
         Contender::new(READ_ENCRYPTED, move |data| {
             let _open = (&directory, &manager);
-            let read = encrypted.read_exact_at(data, there());
+            let read = encrypted.file().read_exact_at(data, there());
             read.expect("a file in the page cache");
         }),
     ]

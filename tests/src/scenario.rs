@@ -63,7 +63,7 @@ fn manager(started: Option<stillkey::Started>) -> DataKeyManager {
 fn change_files(manager: &DataKeyManager) {
     for name in ["a", "b", "c"] {
         let file = manager.create_file(name).unwrap();
-        file.write_all_at(b"content", 0).unwrap();
+        file.file().write_all_at(b"content", 0).unwrap();
     }
     manager.rename_file("a", "d").unwrap();
     manager.link_file("b", "e").unwrap();

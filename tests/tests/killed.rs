@@ -73,7 +73,8 @@ fn write_until_killed(directory: &Path) {
                         _ => {
                             let number = random_below(1_000_000) as u64;
                             say(format!("create {from} {number}"));
-                            let file = manager.create_file(&from).unwrap();
+                            let created = manager.create_file(&from).unwrap();
+                            let file = created.file();
                             file.write_all_at(&content(number), 0).unwrap();
                             file.sync().unwrap();
                         }
@@ -162,7 +163,8 @@ fn found(manager: &DataKeyManager, thread: usize) -> BTreeMap<String, Vec<u8>> {
     let names = (0..NAMES).map(|number| format!("{thread}-{number}"));
     names
         .filter_map(|name| {
-            let file = manager.open_file(&name).ok()?;
+            let opened = manager.open_file(&name).ok()?;
+            let file = opened.file();
             let mut content = vec![0; file.len().unwrap() as usize];
             file.read_exact_at(&mut content, 0).unwrap();
             Some((name, content))
@@ -257,7 +259,8 @@ fn a_disk_that_is_really_full_loses_nothing_and_what_is_freed_is_used() {
         let written = manager
             .create_file(&name)
             .map_err(|error| error.to_string())
-            .and_then(|file| {
+            .and_then(|created| {
+                let file = created.file();
                 let written = file
                     .write_all_at(&content(number), 0)
                     .and_then(|()| file.sync());
@@ -278,7 +281,8 @@ fn a_disk_that_is_really_full_loses_nothing_and_what_is_freed_is_used() {
     }
     let check = |manager: &DataKeyManager, files: &[u64]| {
         for number in files {
-            let file = manager.open_file(format!("{number}")).unwrap();
+            let opened = manager.open_file(format!("{number}")).unwrap();
+            let file = opened.file();
             let mut read = vec![0; file.len().unwrap() as usize];
             file.read_exact_at(&mut read, 0).unwrap();
             assert_eq!(read, content(*number));
@@ -296,12 +300,14 @@ fn a_disk_that_is_really_full_loses_nothing_and_what_is_freed_is_used() {
     manager
         .create_file("after")
         .unwrap()
+        .file()
         .write_all_at(b"after", 0)
         .unwrap();
     drop(manager);
     let manager = DataKeyManager::open(directory, &master_key()).unwrap();
     check(&manager, &files);
-    assert_eq!(manager.open_file("after").unwrap().len().unwrap(), 5);
+    let after = manager.open_file("after").unwrap();
+    assert_eq!(after.file().len().unwrap(), 5);
 }
 
 struct Mounted<'p>(&'p Path);

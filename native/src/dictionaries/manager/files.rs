@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -37,10 +36,15 @@ pub struct ManagedFile {
     _writing: Option<Writing>,
 }
 
-impl Deref for ManagedFile {
-    type Target = EncryptedFile;
+impl ManagedFile {
+    /// Reads and writes it.
+    pub fn file(&self) -> &EncryptedFile {
+        &self.file
+    }
+}
 
-    fn deref(&self) -> &EncryptedFile {
+impl AsRef<EncryptedFile> for ManagedFile {
+    fn as_ref(&self) -> &EncryptedFile {
         &self.file
     }
 }

@@ -48,12 +48,12 @@ pub use replacement::is_unfinished;
 /// std::thread::scope(|scope| {
 ///     for name in ["1.log", "2.log", "3.log"] {
 ///         let manager = &manager;
-///         scope.spawn(move || manager.create_file(name)?.write_all_at(b"first entry", 0).map_err(Into::<Box<dyn std::error::Error + Send + Sync>>::into));
+///         scope.spawn(move || manager.create_file(name)?.file().write_all_at(b"first entry", 0).map_err(Into::<Box<dyn std::error::Error + Send + Sync>>::into));
 ///     }
 /// });
 /// manager.rename_file("2.log", "4.log")?;
 /// let mut word = [0; 5];
-/// manager.open_file("4.log")?.read_exact_at(&mut word, 6)?;
+/// manager.open_file("4.log")?.file().read_exact_at(&mut word, 6)?;
 /// assert_eq!(&word, b"entry");
 /// # Ok(()) }
 /// ```

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, SeekFrom};
 use std::mem;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -79,7 +78,7 @@ enum Done {
     Sought(io::Result<u64>),
 }
 
-impl<F: Deref<Target = EncryptedFile> + Send + Sync + 'static> AsyncEncryptedFile<F> {
+impl<F: AsRef<EncryptedFile> + Send + Sync + 'static> AsyncEncryptedFile<F> {
     /// Stands at the first byte.
     pub fn new(file: F) -> Self {
         Self {
@@ -105,12 +104,12 @@ impl<F: Deref<Target = EncryptedFile> + Send + Sync + 'static> AsyncEncryptedFil
     pub async fn sync(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_written(cx)).await?;
         let file = Arc::clone(&self.file);
-        spawn_blocking(move || file.sync()).await?
+        spawn_blocking(move || (*file).as_ref().sync()).await?
     }
 
     fn start(&mut self, run: impl FnOnce(&EncryptedFile) -> Done + Send + 'static) {
         let file = Arc::clone(&self.file);
-        self.running = Some(spawn_blocking(move || run(&file)));
+        self.running = Some(spawn_blocking(move || run((*file).as_ref())));
     }
 
     /// Waits for what runs, and for a seek that has begun.
@@ -157,7 +156,7 @@ fn moved(position: u64, by: i64) -> io::Result<u64> {
     })
 }
 
-impl<F: Deref<Target = EncryptedFile> + Send + Sync + 'static> AsyncRead for AsyncEncryptedFile<F> {
+impl<F: AsRef<EncryptedFile> + Send + Sync + 'static> AsyncRead for AsyncEncryptedFile<F> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -188,9 +187,7 @@ impl<F: Deref<Target = EncryptedFile> + Send + Sync + 'static> AsyncRead for Asy
     }
 }
 
-impl<F: Deref<Target = EncryptedFile> + Send + Sync + 'static> AsyncWrite
-    for AsyncEncryptedFile<F>
-{
+impl<F: AsRef<EncryptedFile> + Send + Sync + 'static> AsyncWrite for AsyncEncryptedFile<F> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -233,7 +230,7 @@ impl<F: Deref<Target = EncryptedFile> + Send + Sync + 'static> AsyncWrite
     }
 }
 
-impl<F: Deref<Target = EncryptedFile> + Send + Sync + 'static> AsyncSeek for AsyncEncryptedFile<F> {
+impl<F: AsRef<EncryptedFile> + Send + Sync + 'static> AsyncSeek for AsyncEncryptedFile<F> {
     fn start_seek(self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
         self.get_mut().seek = Some(to);
         Ok(())

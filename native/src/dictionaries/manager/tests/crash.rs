@@ -124,7 +124,8 @@ impl World {
     }
 
     fn create(&mut self, name: &'static str, content: Vec<u8>) -> Result<(), Error> {
-        let file = self.manager.create_file(name)?;
+        let created = self.manager.create_file(name)?;
+        let file = created.file();
         let path = self.root.join(name);
         let written = file.write_all_at(&content, 0).and_then(|()| file.sync());
         written.map_err(Error::io(&path, "write"))?;
@@ -241,7 +242,7 @@ impl Expected<'_> {
             Ok(file) => file,
             Err(error) => return Some(format!("takes no new file: {error}")),
         };
-        file.write_all_at(b"next", 0).unwrap();
+        file.file().write_all_at(b"next", 0).unwrap();
         drop((file, manager));
         match open(root, byte) {
             Ok(manager) => differs(&manager, "next", b"next").map(|found| format!("next: {found}")),
@@ -253,7 +254,8 @@ impl Expected<'_> {
 /// How a file is other than it should be.
 fn differs(manager: &DataKeyManager, name: &str, content: &[u8]) -> Option<String> {
     let read = || -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-        let file = manager.open_file(name)?;
+        let opened = manager.open_file(name)?;
+        let file = opened.file();
         let mut read = vec![0; usize::try_from(file.len()?)?];
         file.read_exact_at(&mut read, 0)?;
         Ok(read)
@@ -267,9 +269,10 @@ fn differs(manager: &DataKeyManager, name: &str, content: &[u8]) -> Option<Strin
 
 /// Whether a file that was never synced holds nothing but what was written, but for sectors that were lost.
 fn is_beginning(manager: &DataKeyManager, name: &str, content: &[u8]) -> bool {
-    let Ok(file) = manager.open_file(name) else {
+    let Ok(opened) = manager.open_file(name) else {
         return true;
     };
+    let file = opened.file();
     let mut read = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
     let mut raw = read.clone();
     file.read_exact_at(&mut read, 0).unwrap();

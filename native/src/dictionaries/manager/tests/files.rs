@@ -63,13 +63,15 @@ fn files_are_put_renamed_and_removed() {
 
 /// Writes a file through the manager, and has it on the disk.
 fn write(manager: &DataKeyManager, path: &str, content: &[u8]) {
-    let file = manager.create_file(path).unwrap();
+    let created = manager.create_file(path).unwrap();
+    let file = created.file();
     file.write_all_at(content, 0).unwrap();
     file.sync().unwrap();
 }
 
 fn read(manager: &DataKeyManager, path: impl AsRef<Path>) -> Result<Vec<u8>, ErrorKind> {
-    let file = manager.open_file(path).map_err(|error| error.kind())?;
+    let opened = manager.open_file(path).map_err(|error| error.kind())?;
+    let file = opened.file();
     let mut content = vec![0; file.len().unwrap() as usize];
     file.read_exact_at(&mut content, 0).unwrap();
     Ok(content)
@@ -325,7 +327,7 @@ fn a_rekeyed_file_has_the_same_content_and_permissions_under_the_current_key() {
         0o640
     );
     let mut still = vec![0; 700_000];
-    reader.read_exact_at(&mut still, 0).unwrap();
+    reader.file().read_exact_at(&mut still, 0).unwrap();
     assert_eq!(still, content, "who had it open reads on");
     assert_eq!(manager.entries().len(), 1);
 }
@@ -387,7 +389,7 @@ fn a_write_that_outlives_its_writer_still_keeps_the_file_from_being_rekeyed() {
     assert_eq!(manager.rekey_file("a", |_| true).unwrap(), Some(1500));
     let mut content = [0; 1500];
     let file = manager.open_file("a").unwrap();
-    file.read_exact_at(&mut content, 0).unwrap();
+    file.file().read_exact_at(&mut content, 0).unwrap();
     assert_eq!(content, [2; 1500]);
 }
 
@@ -691,7 +693,7 @@ fn threads_that_create_rename_and_delete_while_keys_rotate_end_in_what_they_did(
                             _ => {
                                 let content = format!("{thread} {number}").into_bytes();
                                 let file = manager.create_file(&name).unwrap();
-                                file.write_all_at(&content, 0).unwrap();
+                                file.file().write_all_at(&content, 0).unwrap();
                                 files.insert(name, content);
                             }
                         }
@@ -718,8 +720,8 @@ fn threads_that_create_rename_and_delete_while_keys_rotate_end_in_what_they_did(
     assert_eq!(manager.mismatches().unwrap(), Mismatches::default());
     for (name, content) in files {
         let file = manager.open_file(&name).unwrap();
-        let mut read = vec![0; file.len().unwrap() as usize];
-        file.read_exact_at(&mut read, 0).unwrap();
+        let mut read = vec![0; file.file().len().unwrap() as usize];
+        file.file().read_exact_at(&mut read, 0).unwrap();
         assert_eq!(read, content, "{name}");
     }
 }
