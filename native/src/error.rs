@@ -55,6 +55,13 @@ pub enum Error {
         /// What is being done.
         why: &'static str,
     },
+    /// A replacement that was interrupted has left two files where one should be.
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+        /// What was left beside it.
+        left: PathBuf,
+    },
     /// A file that must not be there already.
     AlreadyExists {
         /// The file.
@@ -156,7 +163,9 @@ impl Error {
             | Self::Suspended { .. }
             | Self::NotAFile { .. } => ErrorKind::Io,
             Self::Locked { .. } | Self::Busy { .. } => ErrorKind::Locked,
-            Self::AlreadyExists { .. } | Self::NameTaken { .. } => ErrorKind::AlreadyExists,
+            Self::AlreadyExists { .. } | Self::NameTaken { .. } | Self::Unfinished { .. } => {
+                ErrorKind::AlreadyExists
+            }
             Self::NoDictionaries { .. } => ErrorKind::NotFound,
             Self::MasterKeySource { .. } => ErrorKind::KeySource,
             Self::BothMasterKeys { kind, .. } => *kind,
@@ -193,6 +202,10 @@ impl Error {
             Self::Busy { path, why } => Self::Busy {
                 path: path.clone(),
                 why,
+            },
+            Self::Unfinished { path, left } => Self::Unfinished {
+                path: path.clone(),
+                left: left.clone(),
             },
             Self::AlreadyExists { path } => Self::AlreadyExists { path: path.clone() },
             Self::NameTaken { path, name } => Self::NameTaken {
@@ -337,6 +350,12 @@ impl fmt::Display for Error {
             Self::Busy { path, why } => {
                 write!(f, "{}: {why}; try again when that is done", path.display())
             }
+            Self::Unfinished { path, left } => write!(
+                f,
+                "{}: an interrupted replacement left {} beside it, and neither may be removed unseen; run 'stillkey repair', or move the one that isn't needed elsewhere",
+                path.display(),
+                left.display()
+            ),
             Self::AlreadyExists { path } => write!(
                 f,
                 "{}: already exists and is not overwritten; choose another path, or remove it first",

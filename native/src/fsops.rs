@@ -25,6 +25,9 @@ pub(crate) struct FileId {
 pub(crate) struct Identity {
     pub(crate) id: FileId,
     pub(crate) len: u64,
+    /// When its content was changed, and when anything about it was: seconds and nanoseconds.
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl From<fs::Metadata> for Identity {
@@ -35,6 +38,8 @@ impl From<fs::Metadata> for Identity {
                 inode: metadata.ino(),
             },
             len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 }
@@ -124,9 +129,11 @@ impl Pinned {
         &self.path
     }
 
-    /// That the path still stands for this file, and that its length is as it should be.
+    /// That the path still stands for this file, and that its length is as it should be. Its times change
+    /// with our own writes.
     pub(crate) fn expect_undisturbed(&self) -> Result<(), Error> {
-        if identity_at(&self.path)? == Some(self.good) {
+        let found = identity_at(&self.path)?;
+        if found.is_some_and(|found| (found.id, found.len) == (self.good.id, self.good.len)) {
             return Ok(());
         }
         Err(Error::Suspended {
@@ -278,12 +285,20 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes a file and makes that durable. One that isn't there is no error.
+/// Removes a file and makes that durable. One that isn't there is no error; that it is gone may still have
+/// to be made durable.
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
-    if unlink(path)? {
-        sync_parent(path)?;
+    unlink(path)?;
+    sync_nearest(parent(path))
+}
+
+/// Waits until the names in a directory are durable, or that there is no such directory.
+pub(crate) fn sync_nearest(directory: &Path) -> Result<(), Error> {
+    let mut nearest = directory;
+    while !exists(nearest)? && parent(nearest) != nearest {
+        nearest = parent(nearest);
     }
-    Ok(())
+    sync_directory(nearest)
 }
 
 /// Removes a file, and says whether there was one.
@@ -370,6 +385,27 @@ pub(crate) fn expect_file(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// That a directory stands there, and no link to one.
+fn expect_directory(path: &Path) -> Result<(), Error> {
+    let metadata = fs::symlink_metadata(path).map_err(Error::io(path, "inspect"))?;
+    if metadata.is_dir() {
+        return Ok(());
+    }
+    Err(Error::NotAFile {
+        path: path.to_owned(),
+        found: other_than_file(metadata.file_type()).unwrap_or("a file"),
+    })
+}
+
+/// Whether a symbolic link is there.
+pub(crate) fn is_link(path: &Path) -> Result<bool, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(metadata.is_symlink()),
+        Err(error) if is_absence(&error) => Ok(false),
+        Err(error) => Err(Error::io(path, "inspect")(error)),
+    }
+}
+
 /// All that is below a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
@@ -380,6 +416,7 @@ pub(crate) struct Tree {
 
 /// Lists what is below a directory. Anything but files and directories is refused, links among them.
 pub(crate) fn tree(directory: &Path) -> Result<Tree, Error> {
+    expect_directory(directory)?;
     let mut tree = Tree {
         directories: vec![directory.to_owned()],
         files: Vec::new(),

@@ -10,6 +10,7 @@ mod group;
 mod lock;
 mod log_file;
 mod manager;
+mod place;
 mod reader;
 mod retired;
 mod sealed_keys;

@@ -174,7 +174,17 @@ impl Entries {
             Ok(Some((len, changes))) => {
                 self.changes.fetch_add(len as u64, Ordering::Relaxed);
                 self.writes.fetch_add(1, Ordering::Relaxed);
-                self.change_view(log_file, |view| view.files.commit(changes));
+                let written = requests.iter().take(outcomes.len());
+                let names = written
+                    .flat_map(|request| [&request.name].into_iter().chain(&request.displaced));
+                self.change_view(log_file, |view| {
+                    view.files.commit(changes);
+                    let files = view.files.dictionary();
+                    for name in names {
+                        let is_there = |name: &str| files.find(name).is_some();
+                        view.odd_names.update(&self.root, name, is_there);
+                    }
+                });
                 observe::committed(len);
             }
             Ok(None) => {}

@@ -10,7 +10,7 @@ mod rotation;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -20,6 +20,7 @@ use stillkey_core::{FileDictionary, FileInfo, FileLog, KeyDictionary, Version};
 use super::group::Group;
 use super::lock::Lock;
 use super::log_file::LogFile;
+use super::place::{OddNames, Place, Root};
 use super::sealed_keys::SealedKeys;
 use super::{FileKey, Layout};
 use crate::error::Error;
@@ -63,6 +64,7 @@ pub use rotation::BackgroundRotation;
 #[derive(Debug)]
 pub struct Entries {
     layout: Layout,
+    root: Root,
     /// Held while `key.dict` is written.
     sealed_keys: Mutex<SealedKeys>,
     view: ShardedLock<View>,
@@ -84,6 +86,7 @@ pub struct Entries {
 #[derive(Debug)]
 struct View {
     files: FileLog,
+    odd_names: OddNames,
     /// What is in `sealed_keys`.
     keys: KeyRing,
 }
@@ -102,12 +105,16 @@ impl Entries {
     fn new(layout: Layout, sealed_keys: SealedKeys, log: (LogFile, FileLog), lock: Lock) -> Self {
         let (log_file, files) = log;
         log_file.report(&files);
+        let root = Root::new(&layout.directory);
+        let names = files.dictionary().unsorted().map(|(name, _)| name);
         Self {
-            layout,
             view: ShardedLock::new(View {
+                odd_names: OddNames::of(&root, names),
                 files,
                 keys: KeyRing::new(&sealed_keys),
             }),
+            layout,
+            root,
             sealed_keys: Mutex::new(sealed_keys),
             log_file: Mutex::new(log_file),
             group: Group::new(),
@@ -260,9 +267,38 @@ impl Entries {
         &self.layout
     }
 
-    /// The entry of this name, if there is one.
-    pub(super) fn find(&self, name: &str) -> Option<FileInfo> {
-        self.view().files.dictionary().find(name).cloned()
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The entries of the file at a place, by all its names; that of `preferred` comes first.
+    pub(super) fn at(&self, place: &Place, preferred: &str) -> Vec<(String, FileInfo)> {
+        let view = self.view();
+        let plain = self.root.plain_names(place);
+        let odd = view.odd_names.at(place).map(str::to_owned);
+        let mut found: Vec<(String, FileInfo)> = Vec::new();
+        for name in [preferred.to_owned()].into_iter().chain(plain).chain(odd) {
+            if found.iter().all(|(known, _)| *known != name)
+                && let Some(info) = view.files.dictionary().find(&name)
+            {
+                found.push((name, info.clone()));
+            }
+        }
+        found
+    }
+
+    /// The entries of the files below a directory, by all their names, each with its path from there on.
+    pub(super) fn below(&self, directory: &Place) -> Vec<(PathBuf, String, FileInfo)> {
+        let rest = |name: &str| {
+            let place = self.root.place(Path::new(name))?;
+            Some(place.rest_below(directory)?.to_owned())
+        };
+        self.survey(|files| {
+            let entries = files.unsorted();
+            let below = entries
+                .filter_map(|(name, info)| Some((rest(name)?, name.to_owned(), info.clone())));
+            below.collect()
+        })
     }
 
     /// What `info` stands for, with its key looked up.

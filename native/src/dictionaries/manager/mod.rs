@@ -1,7 +1,10 @@
 //! What the directory of a storage engine holds: its files, each in step with its entry.
 
+mod directories;
 mod files;
-mod names;
+mod located;
+mod locks;
+mod moves;
 mod reconcile;
 mod recovery;
 mod rekey;
@@ -19,11 +22,12 @@ use super::{FileKey, Layout};
 use crate::error::Error;
 use crate::observe;
 
-use files::{NameLocks, Writers};
+use files::Absences;
+use locks::{NameLocks, Writers};
 use replacement::Replacing;
 
 pub use files::{ManagedFile, Untracked};
-pub use names::{Names, data_path};
+pub use located::{Names, data_path};
 pub use reconcile::Mismatches;
 pub use rekey::{RekeyProgress, RekeyReport, RekeySelection};
 pub use replacement::is_unfinished;
@@ -65,6 +69,7 @@ pub struct DataKeyManager {
     name_locks: NameLocks,
     replacing: Replacing,
     writers: Arc<Writers>,
+    absences: Absences,
 }
 
 impl DataKeyManager {
@@ -90,6 +95,7 @@ impl DataKeyManager {
             name_locks: NameLocks::default(),
             replacing: Replacing::default(),
             writers: Arc::default(),
+            absences: Absences::default(),
         };
         manager.recover()?;
         let entries = &manager.entries;

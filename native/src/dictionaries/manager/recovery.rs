@@ -1,16 +1,20 @@
-//! What a crash in the middle of a replacement leaves, finished or undone.
+//! What an interruption in the middle of a replacement leaves, finished or undone.
+//!
+//! The file's entry decides. Once it is that of the new file, which was whole and durable before, the new one
+//! goes to its place; until then, the old one goes back to it. Nothing is removed before what remains is durable
+//! at its place.
 
 use std::collections::BTreeSet;
 
 use super::DataKeyManager;
-use super::names::Located;
+use super::located::Located;
 use super::replacement::{NEW, OLD};
 use crate::error::Error;
 use crate::fsops;
 use crate::observe;
 
 impl DataKeyManager {
-    /// Finishes or undoes what the second names tell of: a replacement whose new file stands is done, any other never happened.
+    /// Finishes or undoes what the second names tell of.
     pub(super) fn recover(&self) -> Result<(), Error> {
         let unfinished: BTreeSet<String> = {
             let before = |name: &str| {
@@ -26,36 +30,91 @@ impl DataKeyManager {
             // What a name from the dictionary says must not reach files elsewhere.
             if let Some(file) = self.recorded(&name) {
                 observe::recovering(&name);
-                self.recover_file(&file)?;
+                match self.recover_file(&file) {
+                    // It concerns this file alone, whose changes report it.
+                    Err(Error::Unfinished { .. }) => {}
+                    recovered => recovered?,
+                }
             }
         }
         Ok(())
     }
 
+    /// Before a file is changed: finishes or undoes a replacement that was interrupted, unless it is at work.
+    /// What it left would otherwise bring back what the change removes. Called under the file's lock.
+    pub(super) fn settle(&self, file: &Located) -> Result<(), Error> {
+        if self.replacing.has(file) {
+            return Ok(());
+        }
+        self.recover_file(file)
+    }
+
+    /// Called under the file's lock, by whoever may replace it.
     pub(super) fn recover_file(&self, file: &Located) -> Result<(), Error> {
         let (new, old) = (file.with_ending(NEW), file.with_ending(OLD));
-        let old_info = self.find(&old).map(|(_, info)| info);
-        if let Some(info) = old_info {
-            if !fsops::exists(&file.path)? && fsops::exists(&old.path)? {
-                let name = self
-                    .find(file)
-                    .map_or_else(|| file.name.clone(), |(name, _)| name);
-                self.entries.set_entry(&name, info)?;
-                fsops::rename(&old.path, &file.path)?;
-            }
-            self.forget(&old)?;
+        let entry = |file: &Located| self.find(file).map(|(_, info)| info);
+        let (new_info, old_info) = (entry(&new), entry(&old));
+        if new_info.is_none() && old_info.is_none() {
+            return Ok(());
         }
-        let new_info = self.find(&new).map(|(_, info)| info);
-        if let Some(info) = new_info {
-            let announced = self.find(file).filter(|(_, current)| *current == info);
-            // While the new file stands under its second name, whatever is at `file` isn't what the entry is about.
-            if let Some((name, _)) = announced
-                && (fsops::exists(&new.path)? || !fsops::exists(&file.path)?)
-            {
-                self.entries.remove_entry(&name)?;
+        // What is seen must be what the disk has, before anything is removed because of it.
+        fsops::sync_nearest(fsops::parent(&file.path))?;
+        let current = entry(file);
+        let is_switched = match (&new_info, &old_info) {
+            (Some(new), _) => current.as_ref() == Some(new),
+            // An older release removed the entry of the new file first.
+            (None, old) => current != *old,
+        };
+        if is_switched {
+            finish(file, &new, &old)?;
+        } else {
+            // Without an entry, what has the name isn't ours.
+            if old_info.is_some() {
+                undo(file, &old)?;
             }
-            self.forget(&new)?;
+            fsops::remove(&new.path)?;
         }
-        Ok(())
+        self.end_replacement(file)
+    }
+}
+
+/// The entry is that of the new file.
+fn finish(file: &Located, new: &Located, old: &Located) -> Result<(), Error> {
+    match (fsops::exists(&new.path)?, fsops::exists(&file.path)?) {
+        (true, false) => fsops::rename(&new.path, &file.path),
+        (true, true) if is_same(file, new)? => fsops::remove(&new.path),
+        (true, true) => Err(in_the_way(file, new)),
+        (false, true) => Ok(()),
+        // There is nothing else left, and it was whole.
+        (false, false) if fsops::exists(&old.path)? => Err(in_the_way(file, old)),
+        (false, false) => Ok(()),
+    }
+}
+
+/// The entry is still that of the old file, or there was none.
+fn undo(file: &Located, old: &Located) -> Result<(), Error> {
+    if !fsops::exists(&old.path)? {
+        return Ok(());
+    }
+    if fsops::exists(&file.path)? {
+        return match is_same(file, old)? {
+            true => Ok(()),
+            false => Err(in_the_way(file, old)),
+        };
+    }
+    fsops::rename(&old.path, &file.path)
+}
+
+/// Whether both names are links to one file, as when a disk has kept one half of a renaming.
+fn is_same(one: &Located, other: &Located) -> Result<bool, Error> {
+    let one = fsops::identity_at(&one.path)?;
+    let other = fsops::identity_at(&other.path)?;
+    Ok(one.map(|one| one.id) == other.map(|other| other.id))
+}
+
+fn in_the_way(file: &Located, other: &Located) -> Error {
+    Error::Unfinished {
+        path: file.path.clone(),
+        left: other.path.clone(),
     }
 }

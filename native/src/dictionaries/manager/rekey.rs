@@ -1,15 +1,17 @@
 //! Files that still use old data keys, encrypted anew while everything goes on.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use stillkey_core::error::NotFound;
 use stillkey_core::{FileInfo, KeyEntry, Method};
 
 use super::DataKeyManager;
 use super::replacement::is_unfinished;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::fsops;
 
 /// Which files to encrypt anew. Whatever is chosen, a file that has the current data key stays as it is, which is how an interrupted run is resumed.
@@ -121,7 +123,7 @@ impl DataKeyManager {
                 Ok(None) if report.stopped => break,
                 Ok(None) => report.busy.push(name),
                 // It went between choosing and opening.
-                Err(error) if error.kind() == ErrorKind::NotFound => report.missing.push(name),
+                Err(error) if is_missing(&error) => report.missing.push(name),
                 Err(error) => report.failed.push((name, error)),
             }
             now.files_done += 1;
@@ -148,6 +150,17 @@ impl DataKeyManager {
         });
         names.sort_unstable();
         Ok(names)
+    }
+}
+
+/// Whether a file or its entry is gone; a data key that is gone isn't meant.
+fn is_missing(error: &Error) -> bool {
+    match error {
+        Error::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+        Error::Data { source, .. } => {
+            matches!(source, stillkey_core::Error::NotFound(NotFound::File(_)))
+        }
+        _ => false,
     }
 }
 

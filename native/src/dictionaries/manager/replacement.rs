@@ -6,14 +6,15 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 
 use stillkey_core::FileInfo;
 use zeroize::Zeroizing;
 
-use super::names::Located;
-use super::{DataKeyManager, FileKey, held};
+use super::super::place::Place;
+use super::located::Located;
+use super::{Change, DataKeyManager, FileKey, held};
 use crate::error::Error;
 use crate::file::{EncryptedReader, EncryptedWriter};
 use crate::fsops::{self, Access, Output};
@@ -39,45 +40,46 @@ pub fn is_unfinished(name: &str) -> bool {
     name.ends_with(NEW) || name.ends_with(OLD)
 }
 
-/// The files that are being replaced.
+/// The files that are being replaced, by their places.
 #[derive(Debug, Default)]
-pub(super) struct Replacing(Mutex<HashSet<PathBuf>>);
+pub(super) struct Replacing(Mutex<HashSet<Place>>);
 
+/// The right to replace a file, until this is dropped.
 #[derive(Debug)]
-struct Replacement<'r> {
+pub(super) struct Replacement<'r> {
     replacing: &'r Replacing,
-    path: &'r Path,
+    place: Place,
 }
 
 impl Replacing {
-    /// Until this is dropped, nobody else replaces the file.
-    fn enter<'r>(&'r self, file: &'r Located) -> Result<Replacement<'r>, Error> {
-        if held(&self.0).insert(file.path.clone()) {
+    /// Until the result is dropped, no other thread replaces the file.
+    fn enter(&self, file: &Located) -> Result<Replacement<'_>, Error> {
+        if held(&self.0).insert(file.place.clone()) {
             return Ok(Replacement {
                 replacing: self,
-                path: &file.path,
+                place: file.place.clone(),
             });
         }
         Err(busy(file, "another thread is replacing it"))
+    }
+
+    pub(super) fn has(&self, file: &Located) -> bool {
+        held(&self.0).contains(&file.place)
+    }
+
+    /// That nothing below a directory is being replaced, which would lose its second names.
+    pub(super) fn expect_none_below(&self, directory: &Located) -> Result<(), Error> {
+        let is_below = |place: &Place| place.rest_below(&directory.place).is_some();
+        if held(&self.0).iter().any(is_below) {
+            return Err(busy(directory, "a file below it is being replaced"));
+        }
+        Ok(())
     }
 }
 
 impl Drop for Replacement<'_> {
     fn drop(&mut self) {
-        held(&self.replacing.0).remove(self.path);
-    }
-}
-
-impl Located {
-    /// The same file under a second name.
-    pub(super) fn with_ending(&self, ending: &str) -> Self {
-        let mut path = self.path.clone().into_os_string();
-        path.push(ending);
-        Self {
-            path: path.into(),
-            name: format!("{}{ending}", self.name),
-            other: None,
-        }
+        held(&self.replacing.0).remove(&self.place);
     }
 }
 
@@ -100,8 +102,10 @@ impl DataKeyManager {
         if !overwrite {
             self.expect_free(&file)?;
         }
+        let replacement = self.begin_replacement(&file)?;
         fsops::create_directories(fsops::parent(&file.path))?;
         self.replace(
+            &replacement,
             &file,
             |new, path| copy(content, new, path),
             |_| {
@@ -129,6 +133,8 @@ impl DataKeyManager {
         let file = self.locate(path.as_ref())?;
         let _span = observe::span!(DEBUG, "rekey_file", file = file.name.as_str());
         self.expect_entry(&file)?;
+        // First of all, so that an attempt that is refused leaves no trace on one that is at work.
+        let replacement = self.begin_replacement(&file)?;
         let opened = fsops::open(&file.path, Access::Read)?;
         let before = fsops::identity(&opened, &file.path)?;
         let watch = self.writers.watch(before.id);
@@ -142,6 +148,7 @@ impl DataKeyManager {
             EncryptedReader::new(&opened, key.stream(&Native::detect())).take(before.len);
         let stopped = Cell::new(false);
         let replaced = self.replace(
+            &replacement,
             &file,
             |new, path| {
                 let mut buffer = Zeroizing::new(vec![0; PIECE]);
@@ -183,21 +190,29 @@ impl DataKeyManager {
         Ok(len)
     }
 
-    /// Writes a new file by `write`, and puts it in the place of the old one if `may_switch`, which gets the old one's entry, then still allows it.
-    fn replace(
-        &self,
-        file: &Located,
-        write: impl FnOnce(&mut EncryptedWriter<Output<'_>>, &Path) -> Result<u64, Error>,
-        may_switch: impl FnOnce(Option<&FileInfo>) -> Result<(), Error>,
-    ) -> Result<u64, Error> {
-        if self.recorded(&file.name).is_none() {
+    /// Takes the right to replace a file, and finishes or undoes what an interrupted replacement has left.
+    fn begin_replacement(&self, file: &Located) -> Result<Replacement<'_>, Error> {
+        if file.place.below_root().is_none() {
             return Err(Error::Usage(format!(
                 "{}: only files below {} can be replaced, since no others are looked at after a crash; copy it there first",
                 file.path.display(),
                 self.directory().display()
             )));
         }
-        let _replacing = self.replacing.enter(file)?;
+        let replacement = self.replacing.enter(file)?;
+        let _locks = self.name_locks.lock(&[file]);
+        self.recover_file(file)?;
+        Ok(replacement)
+    }
+
+    /// Writes a new file by `write`, and puts it in the place of the old one if `may_switch`, which gets the old one's entry, then still allows it.
+    fn replace(
+        &self,
+        _replacement: &Replacement<'_>,
+        file: &Located,
+        write: impl FnOnce(&mut EncryptedWriter<Output<'_>>, &Path) -> Result<u64, Error>,
+        may_switch: impl FnOnce(Option<&FileInfo>) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
         let written = self.write_new(file, write).and_then(|(key, len)| {
             let _locks = self.name_locks.lock(&[file]);
             may_switch(self.find(file).as_ref().map(|(_, info)| info))?;
@@ -206,7 +221,7 @@ impl DataKeyManager {
         });
         if written.is_err() {
             let _locks = self.name_locks.lock(&[file]);
-            // What this can't undo now, the next opening does.
+            // What this can't finish or undo now, the next change of the file does, or the next opening.
             let _ = self.recover_file(file);
         }
         written
@@ -219,6 +234,8 @@ impl DataKeyManager {
     ) -> Result<(FileKey, u64), Error> {
         let new = file.with_ending(NEW);
         let key = self.entries.new_entry(&new.name)?;
+        // A file there has lost its entry, so nothing can read it any more.
+        fsops::unlink(&new.path)?;
         let created = fsops::create_new(&new.path)?;
         let mut writer = EncryptedWriter::new(Output(&created), key.stream(&Native::detect()));
         let len = write(&mut writer, &new.path)?;
@@ -228,29 +245,41 @@ impl DataKeyManager {
         Ok((key, len))
     }
 
-    /// Puts a new file, which is whole, in the place of the old one.
+    /// Puts a new file, which is whole, in the place of the old one. The change of the file's entry decides:
+    /// an interruption before it is undone, one after it is finished.
     fn switch(&self, file: &Located, key: &FileKey) -> Result<(), Error> {
         let (new, old) = (file.with_ending(NEW), file.with_ending(OLD));
         let replaced = self.find(file);
-        if let Some((_, info)) = &replaced
-            && fsops::exists(&file.path)?
-        {
-            self.entries.set_entry(&old.name, info.clone())?;
+        if fsops::exists(&file.path)? {
+            // Without an entry it stays without one if this is undone; the second name needs some.
+            let info = replaced.as_ref().map(|(_, info)| info.clone());
+            let info = info.unwrap_or_else(|| FileInfo::plaintext(key.info().key_id));
+            self.set_entry(&old, info)?;
             fsops::rename(&file.path, &old.path)?;
+        } else {
+            self.absences.prove(file, replaced.is_some())?;
         }
-        // The file keeps the kind of name that it has.
+        // The file keeps the name that it has.
         let name = replaced.map_or_else(|| file.name.clone(), |(name, _)| name);
-        self.entries.set_entry(&name, key.info().clone())?;
+        let file = Located {
+            name,
+            ..file.clone()
+        };
+        self.set_entry(&file, key.info().clone())?;
         fsops::rename(&new.path, &file.path)?;
-
-        self.entries.remove_entry(&new.name)?;
-        self.forget(&old)
+        self.end_replacement(&file)
     }
 
-    /// Removes file and entry, in this order, where they exist.
-    pub(super) fn forget(&self, file: &Located) -> Result<(), Error> {
-        fsops::remove(&file.path)?;
-        self.entries.remove_entry(&file.name).map(drop)
+    /// After a switch: removes what was replaced, and then the entries that told of it.
+    pub(super) fn end_replacement(&self, file: &Located) -> Result<(), Error> {
+        let (new, old) = (file.with_ending(NEW), file.with_ending(OLD));
+        if self.find(&old).is_some() {
+            fsops::remove(&old.path)?;
+        }
+        let entries = [&new, &old].map(|file| self.entries.at(&file.place, &file.name));
+        let names = entries.into_iter().flatten().map(|(name, _)| name);
+        self.entries
+            .change_all(names.map(|name| (name, Change::Remove)))
     }
 
     fn expect_entry(&self, file: &Located) -> Result<FileInfo, Error> {

@@ -9,17 +9,12 @@ use std::path::Path;
 use stillkey_core::{Cipher, DataKey, FileInfo, Iv, Method, Reading, SecretBytes};
 
 use super::super::*;
-use super::NOW;
+use super::{NOW, new_store};
 use crate::dictionaries::Dictionaries;
 use crate::error::ErrorKind;
 use crate::fsops::fault;
 use crate::testing::{Xorshift, master_key};
 use crate::{EncryptedReader, Native};
-
-fn new_store(directory: &Path) -> DataKeyManager {
-    drop(Entries::create(directory, &master_key(1), Method::Aes256Ctr, 1).unwrap());
-    DataKeyManager::open(directory, &master_key(1)).unwrap()
-}
 
 fn content(directory: &Path, name: &str) -> Option<Vec<u8>> {
     let dictionaries = Dictionaries::read(directory, &master_key(1), Reading::Strict).unwrap();
