@@ -3,7 +3,7 @@ import { type Bytes, concatenated, copyOf, offsetOf, optionsOf, type Position, u
 import { type AbortOptions, CtrStream } from './ctr-stream.js';
 import { asStillkeyError, guarded, type StillkeyError, usage } from './errors.js';
 import type { FileEntry } from './file-dictionary.js';
-import { describe } from './handle.js';
+import { describe, rawOf } from './handle.js';
 import { KeyDictionary } from './key-dictionary.js';
 
 /** What is read from a `Blob` at once, in bytes. */
@@ -159,6 +159,7 @@ class FileCipher {
 
   constructor(info: FileInfo) {
     if (info instanceof CtrStream) {
+      rawOf(info, CtrStream);
       this.#stream = info;
       return;
     }

@@ -1,5 +1,5 @@
 /** The file dictionary: which data key, initialization vector and method each file has, and the log that says so. */
-import { type Bytes, optionsOf, textOf, wholeOf } from './arguments.js';
+import { type Bytes, optionsOf, textOf, viewOf, wholeOf } from './arguments.js';
 import type * as raw from './bindings.js';
 import { guarded, usage } from './errors.js';
 import { type Method, methodName } from './method.js';
@@ -98,14 +98,21 @@ export class FileDictionary {
     });
   }
 
+  /** The columns, as long as they are here. */
+  get #live(): Columns {
+    const { entries, records } = this.#columns;
+    if (entries.keyIds.length === this.entryCount && records.keyIds.length === this.recordCount) return this.#columns;
+    throw usage('this FileDictionary was handed over by toMessage(); use the one that fromMessage() makes of it', 'freed');
+  }
+
   /**
    * What `postMessage` takes: `worker.postMessage(...dictionary.toMessage())` hands the dictionary over to another thread, which makes one
    * of it again by {@link FileDictionary.fromMessage}. Its columns move there and are not copied, so this one has nothing left.
    */
   toMessage(): [message: unknown, transfer: ArrayBuffer[]] {
-    const { entries, records } = this.#columns;
+    const { entries, records } = this.#live;
     const columns = [entries, records].flatMap((columns): unknown[] => Object.values(columns));
-    return [this.#columns, columns.filter(ArrayBuffer.isView).map(({ buffer }) => buffer as ArrayBuffer)];
+    return [this.#live, columns.filter(ArrayBuffer.isView).map(({ buffer }) => buffer as ArrayBuffer)];
   }
 
   /**
@@ -120,41 +127,41 @@ export class FileDictionary {
 
   /** The entries, sorted by the bytes of their names. */
   get entries(): readonly FileEntry[] {
-    const { entries } = this.#columns;
+    const { entries } = this.#live;
     this.#entries ??= Array.from(entries.keyIds, (_, row) => entryOf(entries, row));
     return this.#entries;
   }
 
   /** The valid records of the log, in their order. */
   get records(): readonly LogRecord[] {
-    const { records } = this.#columns;
+    const { records } = this.#live;
     this.#records ??= Array.from(records.keyIds, (_, row) => recordOf(records, row));
     return this.#records;
   }
 
   /** What stands at a place of {@link entries}, without making all of them; `undefined` where nothing does. */
   entryAt(index: number): FileEntry | undefined {
-    return rowAt(this.#columns.entries, index, entryOf);
+    return rowAt(this.#live.entries, index, entryOf);
   }
 
   /** What stands at a place of {@link records}, without making all of them; `undefined` where nothing does. */
   recordAt(index: number): LogRecord | undefined {
-    return rowAt(this.#columns.records, index, recordOf);
+    return rowAt(this.#live.records, index, recordOf);
   }
 
   /** The name at a place of {@link entries}, for tables so long that an entry for each row is too much; `undefined` where nothing stands. */
   nameAt(index: number): string | undefined {
-    return rowAt(this.#columns.entries, index, nameOf);
+    return rowAt(this.#live.entries, index, nameOf);
   }
 
   /** The id of the data key at a place of {@link entries}, as {@link nameAt}. */
   keyIdAt(index: number): bigint | undefined {
-    return rowAt(this.#columns.entries, index, ({ keyIds }, row) => keyIds[row]);
+    return rowAt(this.#live.entries, index, ({ keyIds }, row) => keyIds[row]);
   }
 
   /** The method's number at a place of {@link entries}, as {@link nameAt}. */
   methodNumberAt(index: number): number | undefined {
-    return rowAt(this.#columns.entries, index, ({ methods }, row) => methods[row]);
+    return rowAt(this.#live.entries, index, ({ methods }, row) => methods[row]);
   }
 
   /**
@@ -163,7 +170,7 @@ export class FileDictionary {
    * @throws {@link StillkeyError} `usage` when `name` is no string.
    */
   indexOf(name: string): number {
-    const entries = this.#columns.entries;
+    const entries = this.#live.entries;
     const wanted = guarded(() => new TextEncoder().encode(textOf(name, 'name')));
     let [from, to] = [0, this.entryCount];
     while (from < to) {
@@ -265,6 +272,8 @@ function received(message: unknown): Columns {
 function hasColumns(columns: InfoColumns | undefined, types: typeof infoTypes): boolean {
   const rows = columns?.keyIds?.length;
   if (!(columns?.names instanceof Uint8Array && columns.ivs instanceof Uint8Array)) return false;
+  // Bytes that have moved on once more are an error of their own.
+  for (const name of ['names', 'ivs'] as const) viewOf(columns[name], `message: ${name}`);
   return Object.entries(types).every(([name, type]) => {
     const column = columns[name as keyof typeof infoTypes];
     return column instanceof type && column.length === rows;

@@ -35,9 +35,12 @@ export function define(stillkey, { test, kernel }) {
     stream.applyAt(11, inside.subarray(11, 20));
     equal(inside.slice(11, 20), plaintext(20).slice(11));
     equal(inside.slice(20), whole.slice(20));
-    const buffer = whole.slice(0, 5).buffer;
-    stream.applyAt(0, buffer);
-    equal(new Uint8Array(buffer), plaintext(5));
+    for (const type of [ArrayBuffer, globalThis.SharedArrayBuffer ?? ArrayBuffer]) {
+      const buffer = new type(5);
+      new Uint8Array(buffer).set(whole.slice(0, 5));
+      stream.applyAt(0, buffer);
+      equal(new Uint8Array(buffer), plaintext(5));
+    }
   });
 
   test('the last byte that there is can be encrypted, the one behind it cannot', async () => {
@@ -169,6 +172,29 @@ export function define(stillkey, { test, kernel }) {
     equal(shown(moved), before);
     equal([moved.verdict.state, moved.entryCount, moved.recordCount, moved.get('ä').keyId], ['torn-tail', 2, 2, 7n]);
     equal(transfer.map(({ byteLength }) => byteLength), transfer.map(() => 0), 'copied, not moved');
+  });
+
+  test('a dictionary that was handed over says so, and what it gave before stays', () => {
+    const dictionary = FileDictionary.parse(fileDictionary(['a', 'b']));
+    const [before] = dictionary.entries;
+    const [message, transfer] = dictionary.toMessage();
+    structuredClone(message, { transfer });
+    const uses = [
+      () => dictionary.entries, () => dictionary.records, () => dictionary.entryAt(0), () => dictionary.recordAt(0), () => dictionary.nameAt(0),
+      () => dictionary.keyIdAt(0), () => dictionary.methodNumberAt(0), () => dictionary.indexOf('a'), () => dictionary.find('a'), () => dictionary.get('a'),
+      () => dictionary.toMessage(), () => FileDictionary.fromMessage(message),
+    ];
+    for (const use of uses) {
+      let error;
+      try {
+        use();
+      } catch (caught) {
+        error = caught;
+      }
+      equal([error?.name, error?.code], ['StillkeyError', 'usage'], String(use));
+      ok(/handed over|memory is gone/.test(error.message), error.message);
+    }
+    equal([before.name, before.iv], ['a', new Uint8Array(16).fill(1)]);
   });
 
   test('entries and records are had one by one as well', () => {
