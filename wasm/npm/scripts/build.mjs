@@ -79,8 +79,9 @@ const glue = buildModules();
 writeFileSync(join(here, 'src/bindings.js'), glue.script);
 writeFileSync(join(here, 'src/bindings.d.ts'), `${glue.types}\nexport function __wbg_set_wasm(exports: WebAssembly.Exports): void;\n`);
 for (const project of ['tsconfig.esm.json', 'tsconfig.cjs.json']) {
-  run(join(here, 'node_modules/.bin/tsc'), ['-p', join(here, project)]);
+  run(process.execPath, [join(here, 'node_modules/typescript/bin/tsc'), '-p', join(here, project)]);
 }
+copyFileSync(join(here, 'src/wasm-address.d.cts'), join(dist, 'wasm-address.d.cts'));
 copyFileSync(join(here, 'src/bindings.js'), join(dist, 'esm/bindings.js'));
 const commonJs = ts.transpileModule(glue.script, { compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 } });
 writeFileSync(join(dist, 'cjs/bindings.js'), commonJs.outputText);

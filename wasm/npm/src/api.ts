@@ -29,3 +29,4 @@ export {
   sealStream,
   type Suite,
 } from './sealed-object.js';
+export type { NewBytes } from './types.js';

@@ -1,6 +1,7 @@
 /** Arguments as callers give them, turned into what the module takes. */
 import { guarded, usage } from './errors.js';
 import { describe } from './handle.js';
+import type { NewBytes } from './types.js';
 
 /** Bytes: a `Uint8Array` (a `Buffer` is one), another view, or a buffer; in memory of one thread or of several. */
 export type Bytes = ArrayBufferView | ArrayBufferLike;
@@ -32,7 +33,7 @@ export function viewOf(bytes: Bytes, name: string): Uint8Array {
 }
 
 /** @internal The bytes as they are now, for whatever happens after the call has returned. */
-export function copyOf(bytes: Bytes, name: string): Uint8Array<ArrayBuffer> {
+export function copyOf(bytes: Bytes, name: string): NewBytes {
   const view = viewOf(bytes, name);
   return guarded(() => new Uint8Array(view));
 }
@@ -121,7 +122,7 @@ function signalOf(signal: unknown): void {
 }
 
 /** @internal */
-export function concatenated(parts: Iterable<Uint8Array>): Uint8Array<ArrayBuffer> {
+export function concatenated(parts: Iterable<Uint8Array>): NewBytes {
   const list = [...parts];
   const whole = new Uint8Array(list.reduce((sum, part) => sum + part.length, 0));
   let at = 0;

@@ -6,6 +6,7 @@ import { Handle, hold, rawOf } from './handle.js';
 import { type DataKey, rawDataKey } from './keys.js';
 import { Method } from './method.js';
 import { wasm, wasmMemory } from './module.js';
+import type { NewBytes } from './types.js';
 
 /** Bytes that are copied into the module at once: little enough to stay in the processor's caches. */
 const PIECE = 64 << 10;
@@ -63,7 +64,7 @@ export class CtrStream extends Handle {
    *
    * @throws {@link StillkeyError} as {@link applyAt}; the reason of `signal`.
    */
-  async applyAtAsync(offset: Position, bytes: Bytes, options?: AbortOptions): Promise<Uint8Array<ArrayBuffer>> {
+  async applyAtAsync(offset: Position, bytes: Bytes, options?: AbortOptions): Promise<NewBytes> {
     const { signal } = guarded(() => optionsOf(options, ['signal']));
     signal?.throwIfAborted();
     const source = guarded(() => viewOf(bytes, 'bytes'));
@@ -76,7 +77,7 @@ export class CtrStream extends Handle {
     return result;
   }
 
-  async #applyByWebCrypto(start: bigint, source: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
+  async #applyByWebCrypto(start: bigint, source: Uint8Array, signal: AbortSignal | undefined): Promise<NewBytes> {
     // WebCrypto copies before it returns. What it isn't given now is copied here.
     if (this.#webKey && source.length <= WEB_CRYPTO_PIECE && isForWebCrypto(source)) {
       return this.#piece(this.#webKey, start, source, signal);
@@ -91,7 +92,7 @@ export class CtrStream extends Handle {
     return copy;
   }
 
-  async #piece(key: CryptoKey, start: bigint, source: Uint8Array<ArrayBuffer>, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
+  async #piece(key: CryptoKey, start: bigint, source: NewBytes, signal: AbortSignal | undefined): Promise<NewBytes> {
     // WebCrypto starts at blocks only.
     const before = Number(start % 16n);
     let data = source;
@@ -140,14 +141,14 @@ export class CtrStream extends Handle {
 const counter = new Uint8Array(16);
 
 /** WebCrypto takes no memory that may change meanwhile. */
-function isForWebCrypto(bytes: Uint8Array): bytes is Uint8Array<ArrayBuffer> {
+function isForWebCrypto(bytes: Uint8Array): bytes is NewBytes {
   const { buffer } = bytes as { buffer: ArrayBufferLike & { resizable?: boolean } };
   return buffer instanceof ArrayBuffer && buffer.resizable !== true;
 }
 
 /** WebCrypto copies the bytes before it returns, so that the copy made for it can go at once. */
 async function importKey(stream: raw.CtrStream): Promise<CryptoKey> {
-  const bytes = stream.danger_key() as Uint8Array<ArrayBuffer>;
+  const bytes = stream.danger_key() as NewBytes;
   try {
     return await crypto.subtle.importKey('raw', bytes, 'AES-CTR', false, ['encrypt']);
   } finally {
@@ -180,8 +181,8 @@ export function applyAt(stream: raw.CtrStream, offset: Position, bytes: Uint8Arr
  *
  * @throws {@link StillkeyError} `usage` when `iv` isn't 16 bytes long.
  */
-export function ivForTiflashFile(iv: Bytes, fileName: string): Uint8Array<ArrayBuffer> {
+export function ivForTiflashFile(iv: Bytes, fileName: string): NewBytes {
   return guarded(
-    () => wasm().iv_for_tiflash_file(wholeOf(iv, 'iv'), unicodeOf(fileName, 'fileName')) as Uint8Array<ArrayBuffer>,
+    () => wasm().iv_for_tiflash_file(wholeOf(iv, 'iv'), unicodeOf(fileName, 'fileName')) as NewBytes,
   );
 }

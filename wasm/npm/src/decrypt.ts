@@ -5,6 +5,7 @@ import { asStillkeyError, guarded, type StillkeyError, usage } from './errors.js
 import type { FileEntry } from './file-dictionary.js';
 import { describe, rawOf } from './handle.js';
 import { KeyDictionary } from './key-dictionary.js';
+import type { NewBytes } from './types.js';
 
 /** What is read from a `Blob` at once, in bytes. */
 const READ = 1 << 20;
@@ -34,7 +35,7 @@ export interface BlobOptions extends AbortOptions {
  *
  * @throws {@link StillkeyError} as {@link KeyDictionary.dataKey}. Inside the stream, the reason of `signal`.
  */
-export function encryptStream(info: FileInfo, options?: StreamOptions): TransformStream<Bytes, Uint8Array<ArrayBuffer>> {
+export function encryptStream(info: FileInfo, options?: StreamOptions): TransformStream<Bytes, NewBytes> {
   const { offset = 0, signal } = guarded(() => optionsOf(options, ['offset', 'signal']));
   const cipher = guarded(() => new FileCipher(info));
   let at = guarded(() => u64(offset, 'offset'));
@@ -55,11 +56,11 @@ export function encryptStream(info: FileInfo, options?: StreamOptions): Transfor
     flush: () => ending.end(),
     // Where it isn't called yet, the handle goes with the garbage.
     cancel: () => ending.end(),
-  } as Transformer<Bytes, Uint8Array<ArrayBuffer>>);
+  } as Transformer<Bytes, NewBytes>);
 }
 
 /** A stream that decrypts what passes through it: the same as {@link encryptStream}, as counter mode is. */
-export function decryptStream(info: FileInfo, options?: StreamOptions): TransformStream<Bytes, Uint8Array<ArrayBuffer>> {
+export function decryptStream(info: FileInfo, options?: StreamOptions): TransformStream<Bytes, NewBytes> {
   return encryptStream(info, options);
 }
 
@@ -73,7 +74,7 @@ export function decryptStream(info: FileInfo, options?: StreamOptions): Transfor
  * @throws {@link StillkeyError} as {@link KeyDictionary.dataKey}; `usage` for a range that can't be. Inside the stream, `usage`
  * (`unavailable`) when the `Blob` can't be read, and the reason of `signal`.
  */
-export function decryptBlob(blob: Blob, info: FileInfo, options?: BlobOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
+export function decryptBlob(blob: Blob, info: FileInfo, options?: BlobOptions): ReadableStream<NewBytes> {
   const { start = 0, end, signal } = guarded(() => optionsOf(options, ['start', 'end', 'signal']));
   const range = guarded(() => rangeOf(blobOf(blob).size, start, end));
   const cipher = guarded(() => new FileCipher(info));
@@ -142,7 +143,7 @@ class BlobReader {
  * All bytes of a stream, in one piece. Unlike `new Response(stream)`, which browsers let fail with an error of their own, it fails with what
  * ended the stream.
  */
-export async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+export async function readAll(stream: ReadableStream<Uint8Array>): Promise<NewBytes> {
   const reader = guarded(() => {
     if (!(stream instanceof ReadableStream)) throw usage(`stream: a ReadableStream is needed, not ${describe(stream)}`);
     return stream.getReader();
@@ -181,7 +182,7 @@ class FileCipher {
   }
 
   /** Always a new array. */
-  async apply(offset: bigint, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
+  async apply(offset: bigint, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<NewBytes> {
     if (this.#stream) return this.#stream.applyAtAsync(offset, bytes, { signal });
     signal?.throwIfAborted();
     return copyOf(bytes, 'chunk');
@@ -228,8 +229,8 @@ export function lazily(
   [start, end]: readonly [number, number],
   size: number,
   ending: Ending,
-  fill: (from: number, piece: Uint8Array<ArrayBuffer>) => Promise<void>,
-): ReadableStream<Uint8Array<ArrayBuffer>> {
+  fill: (from: number, piece: NewBytes) => Promise<void>,
+): ReadableStream<NewBytes> {
   let at = start;
   let ended = false;
   const finish = (controller: Controller, request: ReadableStreamBYOBRequest | null) => {
@@ -272,7 +273,7 @@ export function lazily(
   return hasByteStreams() ? new ReadableStream({ type: 'bytes', ...source }, nothingAhead) : new ReadableStream(source, nothingAhead);
 }
 
-type Controller = ReadableByteStreamController | ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
+type Controller = ReadableByteStreamController | ReadableStreamDefaultController<NewBytes>;
 
 /** Whether streams can read into a buffer of the reader's. Safari's can't. */
 function hasByteStreams(): boolean {
@@ -299,8 +300,8 @@ export function blobOf(blob: Blob): Blob {
 }
 
 /** @internal The bytes of a range of a `Blob`. */
-export async function readBlob(blob: Blob, from: number, to: number): Promise<Uint8Array<ArrayBuffer>> {
-  let bytes: Uint8Array<ArrayBuffer>;
+export async function readBlob(blob: Blob, from: number, to: number): Promise<NewBytes> {
+  let bytes: NewBytes;
   try {
     bytes = new Uint8Array(await blob.slice(from, to).arrayBuffer());
   } catch (error) {

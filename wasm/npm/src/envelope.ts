@@ -5,6 +5,7 @@ import { guarded } from './errors.js';
 import { Handle, rawOf, wrap } from './handle.js';
 import { type MasterKey, rawMasterKey, SecretBytes } from './keys.js';
 import { wasm } from './module.js';
+import type { NewBytes } from './types.js';
 
 /** How an envelope is sealed, as far as it can be told without a key. */
 export interface Sealing {
@@ -54,8 +55,8 @@ export class Envelope extends Handle {
   }
 
   /** Its encoding. */
-  toBytes(): Uint8Array<ArrayBuffer> {
-    return guarded(() => rawOf<raw.Envelope>(this, Envelope).to_bytes() as Uint8Array<ArrayBuffer>);
+  toBytes(): NewBytes {
+    return guarded(() => rawOf<raw.Envelope>(this, Envelope).to_bytes() as NewBytes);
   }
 }
 

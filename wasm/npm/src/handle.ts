@@ -1,6 +1,6 @@
-/// <reference lib="esnext.disposable" preserve="true" />
 /** Handles: objects whose content lives in the module's memory until it is freed. */
 import { guarded, usage } from './errors.js';
+import type {} from './types.js';
 
 interface Raw {
   free(): void;

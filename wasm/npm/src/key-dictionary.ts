@@ -7,6 +7,7 @@ import { describe, Handle, hold, rawOf, wrap } from './handle.js';
 import { DataKey, type MasterKey, rawMasterKey } from './keys.js';
 import { type Method, methodName, methods } from './method.js';
 import { wasm } from './module.js';
+import type { NewBytes } from './types.js';
 
 /** What is known about a data key, but not the key. */
 export interface KeyEntry {
@@ -69,8 +70,8 @@ export class KeyDictionary extends Handle {
   }
 
   /** The bytes of a `key.dict`. Under {@link MasterKey.plaintext}, every key is first marked as exposed, for good. */
-  seal(masterKey: MasterKey): Uint8Array<ArrayBuffer> {
-    return guarded(() => rawOf<raw.KeyDictionary>(this, KeyDictionary).seal(rawMasterKey(masterKey)) as Uint8Array<ArrayBuffer>);
+  seal(masterKey: MasterKey): NewBytes {
+    return guarded(() => rawOf<raw.KeyDictionary>(this, KeyDictionary).seal(rawMasterKey(masterKey)) as NewBytes);
   }
 
   /** What is known about each key, by ascending id. */

@@ -5,6 +5,7 @@ import { guarded } from './errors.js';
 import { Handle, rawOf, wrap } from './handle.js';
 import type { Method } from './method.js';
 import { wasm } from './module.js';
+import type { NewBytes } from './types.js';
 
 /** What seals key dictionaries, envelopes and sealed objects: 32 bytes, or {@link MasterKey.plaintext}. */
 export class MasterKey extends Handle {
@@ -58,8 +59,8 @@ export class MasterKey extends Handle {
   }
 
   /** The 32 bytes themselves, in a new array; none for {@link MasterKey.plaintext}. Overwrite them when done. */
-  dangerExport(): Uint8Array<ArrayBuffer> {
-    return guarded(() => rawMasterKey(this).danger_export() as Uint8Array<ArrayBuffer>);
+  dangerExport(): NewBytes {
+    return guarded(() => rawMasterKey(this).danger_export() as NewBytes);
   }
 }
 
@@ -89,8 +90,8 @@ export class DataKey extends Handle {
   }
 
   /** The bytes themselves, in a new array. Overwrite them when done. */
-  dangerExport(): Uint8Array<ArrayBuffer> {
-    return guarded(() => rawDataKey(this).danger_export() as Uint8Array<ArrayBuffer>);
+  dangerExport(): NewBytes {
+    return guarded(() => rawDataKey(this).danger_export() as NewBytes);
   }
 }
 
@@ -106,8 +107,8 @@ export class SecretBytes extends Handle {
   }
 
   /** The bytes themselves, in a new array. Overwrite them when done. */
-  dangerExport(): Uint8Array<ArrayBuffer> {
-    return guarded(() => rawOf<raw.Secret>(this, SecretBytes).danger_export() as Uint8Array<ArrayBuffer>);
+  dangerExport(): NewBytes {
+    return guarded(() => rawOf<raw.Secret>(this, SecretBytes).danger_export() as NewBytes);
   }
 }
 

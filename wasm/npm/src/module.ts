@@ -1,10 +1,10 @@
 /** The WebAssembly module: which of the two is chosen, and when it is loaded. */
-import { optionsOf } from './arguments.js';
+import { type Bytes, copyOf, optionsOf } from './arguments.js';
 import * as bindings from './bindings.js';
 import { asStillkeyError, guarded, usage } from './errors.js';
 
 /** Where a module comes from: an address to fetch, its bytes, or a compiled module. */
-export type ModuleSource = string | URL | BufferSource | WebAssembly.Module;
+export type ModuleSource = string | URL | Bytes | WebAssembly.Module;
 
 /** Options of {@link init}. */
 export interface InitOptions {
@@ -21,7 +21,7 @@ interface Platform {
   /** The module of this name, to be fetched or compiled. */
   source(name: ModuleName): ModuleSource | Promise<ModuleSource>;
   /** As `source`, at once, where that is possible. */
-  sourceNow?(name: ModuleName): BufferSource;
+  sourceNow?(name: ModuleName): Bytes;
 }
 
 type ModuleName = 'simd' | 'plain';
@@ -75,7 +75,7 @@ function choose(preferSimd = true): ModuleName {
 async function compile(source: ModuleSource | undefined): Promise<WebAssembly.Module> {
   if (source === undefined) throw usage('there is no module to load');
   if (source instanceof WebAssembly.Module) return source;
-  if (typeof source !== 'string' && !(source instanceof URL)) return WebAssembly.compile(source);
+  if (typeof source !== 'string' && !(source instanceof URL)) return WebAssembly.compile(copyOf(source, 'module'));
   const response = await fetch(source);
   if (!response.ok) throw new Error(`${String(source)}: ${response.status} ${response.statusText}`);
   // Compiling while it arrives needs the right content type, which not every server sends.
@@ -116,7 +116,7 @@ function ready(): WebAssembly.Memory {
   if (memory) return memory;
   if (!platform?.sourceNow) throw usage('the WebAssembly module is not loaded yet: await init() first', 'not-ready');
   try {
-    const module = new WebAssembly.Module(platform.sourceNow(choose()));
+    const module = new WebAssembly.Module(copyOf(platform.sourceNow(choose()), 'module'));
     start(new WebAssembly.Instance(module, imports()));
   } catch (error) {
     throw notLoaded(error);

@@ -7,6 +7,7 @@ import { guarded, usage } from './errors.js';
 import { Handle, hold, rawOf } from './handle.js';
 import { type MasterKey, rawMasterKey } from './keys.js';
 import { wasm } from './module.js';
+import type { NewBytes } from './types.js';
 
 /**
  * Cipher and form of a body. The `-ctr` suites are streams as long as the plaintext, *without integrity*; the `-gcm` suites are
@@ -40,7 +41,7 @@ export interface SealedHeader {
   /** Plaintext bytes in each chunk but the last; `null` for a stream. */
   readonly chunkSize: number | null;
   /** The initialization vector, 16 bytes. */
-  readonly iv: Uint8Array<ArrayBuffer>;
+  readonly iv: NewBytes;
   /** The master keys that open the object. */
   readonly recipients: readonly Recipient[];
 }
@@ -99,7 +100,7 @@ export class SealedObject extends Handle {
    *
    * @throws {@link StillkeyError} `usage` for no key, too many, or {@link MasterKey.plaintext} among them.
    */
-  static seal(plaintext: Bytes, masterKeys: MasterKey | readonly MasterKey[], options?: SealOptions): Uint8Array<ArrayBuffer> {
+  static seal(plaintext: Bytes, masterKeys: MasterKey | readonly MasterKey[], options?: SealOptions): NewBytes {
     return guarded(() => {
       const source = viewOf(plaintext, 'plaintext');
       const sealer = newSealer(masterKeys, optionsOf(options, SEALING));
@@ -117,7 +118,7 @@ export class SealedObject extends Handle {
    * @throws {@link StillkeyError} `wrong-master-key` when none of the keys is a recipient's; `damaged`; `unsupported`; `usage`
    * (`wrong-context`) for another encryption context.
    */
-  static open(bytes: Bytes, masterKeys: MasterKey | readonly MasterKey[], options?: OpenOptions): Uint8Array<ArrayBuffer> {
+  static open(bytes: Bytes, masterKeys: MasterKey | readonly MasterKey[], options?: OpenOptions): NewBytes {
     return guarded(() => {
       const object = viewOf(bytes, 'object');
       const { context } = optionsOf(options, ['context']);
@@ -186,7 +187,7 @@ export class SealedObject extends Handle {
    * @param end The byte behind the last one wanted; what lies behind the plaintext's end is left out.
    * @throws {@link StillkeyError} `damaged` for a chunk that was changed or moved; `usage` for a range that can't be; the reason of `signal`.
    */
-  async read(start: Position = 0, end: Position = this.plaintextLength, options?: AbortOptions): Promise<Uint8Array<ArrayBuffer>> {
+  async read(start: Position = 0, end: Position = this.plaintextLength, options?: AbortOptions): Promise<NewBytes> {
     const { signal } = guarded(() => optionsOf(options, ['signal']));
     const [from, to] = guarded(() => rangeOf(this.plaintextLength, start, end));
     const result = guarded(() => new Uint8Array(to - from));
@@ -205,7 +206,7 @@ export class SealedObject extends Handle {
    *
    * @throws {@link StillkeyError} `usage` for a range that can't be. Inside the stream, as {@link read}.
    */
-  stream(options?: BlobOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
+  stream(options?: BlobOptions): ReadableStream<NewBytes> {
     const { start = 0, end = this.plaintextLength, signal } = guarded(() => optionsOf(options, ['start', 'end', 'signal']));
     const range = guarded(() => rangeOf(this.plaintextLength, start, end));
     return lazily(range, this.#readSize, new Ending(signal), async (from, piece) => {
@@ -218,7 +219,7 @@ export class SealedObject extends Handle {
   }
 
   /** The plaintext of a range that doesn't cross a multiple of the size that is read at once. */
-  async #readWithin(from: number, to: number): Promise<Uint8Array<ArrayBuffer>> {
+  async #readWithin(from: number, to: number): Promise<NewBytes> {
     const { chunkSize, length } = this.header;
     if (chunkSize === null) {
       const bytes = await this.#source.read(length + from, length + to);
@@ -239,7 +240,7 @@ export class SealedObject extends Handle {
     return from === first && to - from === chunk.length ? chunk : chunk.slice(from - first, to - first);
   }
 
-  async #chunk(number: number): Promise<Uint8Array<ArrayBuffer>> {
+  async #chunk(number: number): Promise<NewBytes> {
     const { chunkSize, length } = this.header;
     const sealedSize = (chunkSize ?? 0) + 16;
     const at = length + number * sealedSize;
@@ -247,7 +248,7 @@ export class SealedObject extends Handle {
     const sealed = await this.#source.read(at, end);
     return guarded(() => {
       const body = rawOf<raw.Body>(this, SealedObject);
-      return body.open_chunk(BigInt(number), end === this.#source.size, sealed) as Uint8Array<ArrayBuffer>;
+      return body.open_chunk(BigInt(number), end === this.#source.size, sealed) as NewBytes;
     });
   }
 }
@@ -260,7 +261,7 @@ export class SealedObject extends Handle {
 export function sealStream(
   masterKeys: MasterKey | readonly MasterKey[],
   options?: SealOptions & AbortOptions,
-): TransformStream<Bytes, Uint8Array<ArrayBuffer>> {
+): TransformStream<Bytes, NewBytes> {
   const given = guarded(() => optionsOf(options, [...SEALING, 'signal']));
   const sealer = guarded(() => newSealer(masterKeys, given));
   return through(new Ending(given.signal, sealer), (piece) => sealer.push(piece), () => sealer.finish());
@@ -275,7 +276,7 @@ export function sealStream(
 export function openStream(
   masterKeys: MasterKey | readonly MasterKey[],
   options?: OpenOptions & AbortOptions,
-): TransformStream<Bytes, Uint8Array<ArrayBuffer>> {
+): TransformStream<Bytes, NewBytes> {
   const { context, signal } = guarded(() => optionsOf(options, ['context', 'signal']));
   const keys = guarded(() => keysOf(masterKeys, context));
   let start: Uint8Array = new Uint8Array();
@@ -317,7 +318,7 @@ export function openStream(
 type Push = (piece: Uint8Array) => Uint8Array;
 type Finish = () => Uint8Array;
 
-function through(ending: Ending, push: Push, finish: Finish): TransformStream<Bytes, Uint8Array<ArrayBuffer>> {
+function through(ending: Ending, push: Push, finish: Finish): TransformStream<Bytes, NewBytes> {
   const attempt = (work: () => void) => {
     try {
       guarded(work);
@@ -332,25 +333,25 @@ function through(ending: Ending, push: Push, finish: Finish): TransformStream<By
       attempt(() => {
         for (const piece of inPieces(viewOf(chunk, 'chunk'))) {
           const out = push(piece);
-          if (out.length) controller.enqueue(out as Uint8Array<ArrayBuffer>);
+          if (out.length) controller.enqueue(out as NewBytes);
         }
       });
     },
     flush(controller) {
       attempt(() => {
         const out = finish();
-        if (out.length) controller.enqueue(out as Uint8Array<ArrayBuffer>);
+        if (out.length) controller.enqueue(out as NewBytes);
         ending.end();
       });
     },
     cancel: () => ending.end(),
-  } as Transformer<Bytes, Uint8Array<ArrayBuffer>>);
+  } as Transformer<Bytes, NewBytes>);
 }
 
 /** Where an object is. */
 interface Source {
   readonly size: number;
-  read(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
+  read(from: number, to: number): Promise<NewBytes>;
 }
 
 function sourceOf(source: Blob | Bytes): Source {
@@ -374,7 +375,7 @@ function headerOf(header: raw.Header): SealedHeader {
     length: header.len(),
     suite: header.suite() as Suite,
     chunkSize: header.chunk_size() ?? null,
-    iv: header.iv() as Uint8Array<ArrayBuffer>,
+    iv: header.iv() as NewBytes,
     recipients: Array.from(header.recipient_providers(), (provider, index) => ({
       provider,
       reference: references[index] ?? '',
