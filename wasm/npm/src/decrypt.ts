@@ -24,7 +24,7 @@ export interface StreamOptions extends AbortOptions {
 
 /** Options of {@link decryptBlob}. */
 export interface BlobOptions extends AbortOptions {
-  /** The first byte wanted. Default: 0. */
+  /** The first byte wanted; from the size on, there is none. Default: 0. */
   start?: Position;
   /** The byte behind the last one wanted. Default: the size of the `Blob`; what lies behind that is left out. */
   end?: Position;
@@ -193,11 +193,11 @@ class FileCipher {
   }
 }
 
-/** @internal Sees to it that a stream ends once: by itself, or when it is aborted. */
+/** @internal Ends a stream once: by itself, or when it is aborted. */
 export class Ending {
   readonly #signal: AbortSignal | undefined;
   readonly #content: { free(): void } | undefined;
-  #onAbort: (() => void) | undefined;
+  #unwatch: (() => void) | undefined;
 
   constructor(signal: AbortSignal | undefined, content?: { free(): void }) {
     this.#signal = signal;
@@ -207,18 +207,34 @@ export class Ending {
   watch(controller: { error(reason: unknown): void }): void {
     const signal = this.#signal;
     if (!signal) return;
-    this.#onAbort = () => {
+    const abort = () => {
       controller.error(signal.reason);
       this.end();
     };
-    if (signal.aborted) this.#onAbort();
-    else signal.addEventListener('abort', this.#onAbort);
+    if (signal.aborted) abort();
+    else this.#unwatch = whenAborted(signal, abort);
   }
 
   end(): void {
-    if (this.#onAbort) this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#unwatch?.();
     this.#content?.free();
   }
+}
+
+const waiting = new WeakMap<AbortSignal, Set<() => void>>();
+
+/**
+ * Calls `work` when `signal` is aborted, unless the function that this returns was called before.
+ * One listener serves all streams of a signal: Node.js warns of more than ten.
+ */
+function whenAborted(signal: AbortSignal, work: () => void): () => void {
+  const works = waiting.get(signal) ?? new Set();
+  if (!waiting.has(signal)) {
+    waiting.set(signal, works);
+    signal.addEventListener('abort', () => works.forEach((work) => work()), { once: true });
+  }
+  works.add(work);
+  return () => void works.delete(work);
 }
 
 /**
@@ -286,8 +302,9 @@ function hasByteStreams(): boolean {
 }
 
 /** @internal The range within `size` bytes, whose end is cut off to `size`. */
-export function rangeOf(size: number, start: Position = 0, end: Position = size): readonly [number, number] {
-  const [from, to] = [u64(start, 'start'), u64(end, 'end')];
+export function rangeOf(size: number, start: Position = 0, end?: Position): readonly [number, number] {
+  const from = u64(start, 'start');
+  const to = end === undefined ? from > size ? from : BigInt(size) : u64(end, 'end');
   if (from > to) throw usage(`the range starts at ${from} and ends before, at ${to}`);
   const within = (position: bigint) => (position > BigInt(size) ? size : Number(position));
   return [within(from), within(to)];

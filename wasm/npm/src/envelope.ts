@@ -1,7 +1,7 @@
 /** Envelopes: a payload sealed under a master key, as key dictionaries and log backups have it. */
 import { type Bytes, wholeOf } from './arguments.js';
 import type * as raw from './bindings.js';
-import { guarded } from './errors.js';
+import { guarded, usage } from './errors.js';
 import { Handle, rawOf, wrap } from './handle.js';
 import { type MasterKey, rawMasterKey, SecretBytes } from './keys.js';
 import { wasm } from './module.js';
@@ -23,6 +23,7 @@ export interface Sealing {
 export class Envelope extends Handle {
   private constructor() {
     super();
+    throw usage('Envelope: use Envelope.parse() or .seal()');
   }
 
   /**

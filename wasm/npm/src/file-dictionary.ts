@@ -72,6 +72,7 @@ export class FileDictionary {
   #records: LogRecord[] | undefined;
 
   private constructor(columns: Columns) {
+    if (!columns) throw usage('FileDictionary: use FileDictionary.parse() or .fromMessage()');
     this.#columns = columns;
     this.version = columns.version;
     this.verdict = columns.verdict;

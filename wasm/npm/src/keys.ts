@@ -1,7 +1,7 @@
 /** Master keys and data keys: handles to bytes that stay in the module. */
 import { type Bytes, textOf, wholeOf } from './arguments.js';
 import type * as raw from './bindings.js';
-import { guarded } from './errors.js';
+import { guarded, usage } from './errors.js';
 import { Handle, rawOf, wrap } from './handle.js';
 import type { Method } from './method.js';
 import { wasm } from './module.js';
@@ -11,6 +11,7 @@ import type { NewBytes } from './types.js';
 export class MasterKey extends Handle {
   private constructor() {
     super();
+    throw usage('MasterKey: use MasterKey.fromHex(), .fromBytes(), .random() or .plaintext()');
   }
 
   /**
@@ -19,7 +20,11 @@ export class MasterKey extends Handle {
    * @throws {@link StillkeyError} `usage` when there are not 32.
    */
   static fromBytes(bytes: Bytes): MasterKey {
-    return guarded(() => wrap(MasterKey, wasm().MasterKey.from_bytes(wholeOf(bytes, 'master key'))));
+    return guarded(() => {
+      const key = wholeOf(bytes, 'master key');
+      if (key.length !== 32) throw usage(`a master key has 32 bytes, not ${key.length}; make one with MasterKey.random()`);
+      return wrap(MasterKey, wasm().MasterKey.from_bytes(key));
+    });
   }
 
   /**
@@ -68,6 +73,7 @@ export class MasterKey extends Handle {
 export class DataKey extends Handle {
   private constructor() {
     super();
+    throw usage('DataKey: use DataKey.random() or .fromBytes()');
   }
 
   /**
@@ -99,6 +105,7 @@ export class DataKey extends Handle {
 export class SecretBytes extends Handle {
   private constructor() {
     super();
+    throw usage('SecretBytes: they come from Envelope.open()');
   }
 
   /** Number of bytes. */

@@ -1,7 +1,7 @@
 /** The WebAssembly module: which of the two is chosen, and when it is loaded. */
 import { type Bytes, copyOf, optionsOf } from './arguments.js';
 import * as bindings from './bindings.js';
-import { asStillkeyError, guarded, usage } from './errors.js';
+import { asStillkeyError, guarded, type StillkeyError, usage } from './errors.js';
 
 /** Where a module comes from: an address to fetch, its bytes, or a compiled module. */
 export type ModuleSource = string | URL | Bytes | WebAssembly.Module;
@@ -16,7 +16,7 @@ export interface InitOptions {
   preferSimd?: boolean;
 }
 
-/** How a platform gets at its modules; set once, by the entry point. */
+/** How a platform gets at its modules; where they can be read at once, set by the entry point. */
 interface Platform {
   /** The module of this name, to be fetched or compiled. */
   source(name: ModuleName): ModuleSource | Promise<ModuleSource>;
@@ -50,10 +50,15 @@ export function setPlatform(chosen: Platform): void {
  *
  * @throws {@link StillkeyError} `unsupported` when the module can't be loaded or compiled.
  */
-export async function init(options?: InitOptions): Promise<void> {
+export function init(options?: InitOptions): Promise<void> {
+  return initFrom(platform?.source, options);
+}
+
+/** @internal As {@link init}, with the modules that a platform has. */
+export async function initFrom(source: Platform['source'] | undefined, options?: InitOptions): Promise<void> {
   const given = guarded(() => optionsOf(options, ['simd', 'plain', 'preferSimd']));
   if (memory) return;
-  loading ??= load(given).catch((error: unknown) => {
+  loading ??= load(source, given).catch((error: unknown) => {
     // The next call may try again, perhaps from elsewhere.
     loading = undefined;
     throw notLoaded(error);
@@ -61,10 +66,10 @@ export async function init(options?: InitOptions): Promise<void> {
   return loading;
 }
 
-async function load(options: InitOptions): Promise<void> {
+async function load(own: Platform['source'] | undefined, options: InitOptions): Promise<void> {
   const name = choose(options.preferSimd);
   // Bytes are taken before anything is awaited.
-  const module = await compile(options[name] ?? (await platform?.source(name)));
+  const module = await compile(options[name] ?? (await own?.(name)));
   if (!memory) start(await WebAssembly.instantiate(module, imports()));
 }
 
@@ -95,10 +100,11 @@ function start(instance: WebAssembly.Instance): void {
   memory = instance.exports['memory'] as WebAssembly.Memory;
 }
 
-function notLoaded(error: unknown): Error {
-  const { message, code, reason } = asStillkeyError(error);
-  if (code !== 'usage' || reason !== 'misuse') return asStillkeyError(error);
-  return usage(`the WebAssembly module could not be loaded: ${message}`, 'not-ready', error);
+function notLoaded(error: unknown): StillkeyError {
+  const known = asStillkeyError(error);
+  if (known.code !== 'usage' || known.reason !== 'misuse') return known;
+  const why = error instanceof Error ? error.message : String(error);
+  return usage(`the WebAssembly module could not be loaded: ${why}; say where it is: init({ simd, plain })`, 'not-ready', error);
 }
 
 /** @internal The functions of the module. */

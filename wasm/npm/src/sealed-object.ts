@@ -4,7 +4,7 @@ import type * as raw from './bindings.js';
 import { type AbortOptions, applyAt } from './ctr-stream.js';
 import { blobOf, type BlobOptions, Ending, lazily, rangeOf, readBlob } from './decrypt.js';
 import { guarded, usage } from './errors.js';
-import { Handle, hold, rawOf } from './handle.js';
+import { describe, Handle, hold, rawOf } from './handle.js';
 import { type MasterKey, rawMasterKey } from './keys.js';
 import { wasm } from './module.js';
 import type { NewBytes } from './types.js';
@@ -72,6 +72,7 @@ export class SealedObject extends Handle {
 
   private constructor(source: Source, header: SealedHeader, body: raw.Body) {
     super();
+    if (!source) throw usage('SealedObject: use SealedObject.from(), .open() or .seal()');
     this.#source = source;
     this.header = header;
     hold(this, body);
@@ -187,7 +188,7 @@ export class SealedObject extends Handle {
    * @param end The byte behind the last one wanted; what lies behind the plaintext's end is left out.
    * @throws {@link StillkeyError} `damaged` for a chunk that was changed or moved; `usage` for a range that can't be; the reason of `signal`.
    */
-  async read(start: Position = 0, end: Position = this.plaintextLength, options?: AbortOptions): Promise<NewBytes> {
+  async read(start?: Position, end?: Position, options?: AbortOptions): Promise<NewBytes> {
     const { signal } = guarded(() => optionsOf(options, ['signal']));
     const [from, to] = guarded(() => rangeOf(this.plaintextLength, start, end));
     const result = guarded(() => new Uint8Array(to - from));
@@ -207,7 +208,7 @@ export class SealedObject extends Handle {
    * @throws {@link StillkeyError} `usage` for a range that can't be. Inside the stream, as {@link read}.
    */
   stream(options?: BlobOptions): ReadableStream<NewBytes> {
-    const { start = 0, end = this.plaintextLength, signal } = guarded(() => optionsOf(options, ['start', 'end', 'signal']));
+    const { start, end, signal } = guarded(() => optionsOf(options, ['start', 'end', 'signal']));
     const range = guarded(() => rangeOf(this.plaintextLength, start, end));
     return lazily(range, this.#readSize, new Ending(signal), async (from, piece) => {
       piece.set(await this.#readWithin(from, from + piece.length));
@@ -396,9 +397,10 @@ const SEALING = ['suite', 'chunkSize', 'context'] as const;
 
 function newSealer(masterKeys: MasterKey | readonly MasterKey[], options: SealOptions): raw.Sealer {
   const { suite = 'aes256-gcm', chunkSize = 64 << 10, context } = options;
-  const exponent = Math.log2(chunkSize);
+  const exponent = typeof chunkSize === 'number' ? Math.log2(chunkSize) : NaN;
   if (!Number.isInteger(exponent) || exponent < 12 || exponent > 24) {
-    throw usage(`chunkSize: ${String(chunkSize)} is not a power of two from 4 KiB to 16 MiB`);
+    const shown = typeof chunkSize === 'number' ? chunkSize : describe(chunkSize);
+    throw usage(`chunkSize: ${shown} is not a power of two from 4 KiB to 16 MiB; use a number such as 65536`);
   }
   const keys = keysOf(masterKeys, context);
   try {

@@ -60,6 +60,37 @@ for (const [name, bundle] of Object.entries(bundlers)) {
   });
 }
 
+test('a program that imports it and does not use it stays as small as it was', async () => {
+  const imports = "import { init, MasterKey, SealedObject } from 'stillkey';";
+  for (const [name, sizeOf] of Object.entries(sizes)) {
+    const [without, unused] = [await sizeOf('globalThis.result = 1;'), await sizeOf(`${imports} globalThis.result = 1;`)];
+    assert.ok(without > 10 && unused - without < 1024, `${name}: ${unused} bytes, ${without} without it`);
+  }
+});
+
+/** How large a program is once each has bundled it, with what it emits beside it. */
+const sizes = {
+  async vite(code) {
+    writeFileSync(join(scratch, 'unused.mjs'), code);
+    const lib = { entry: 'unused.mjs', formats: ['es'] };
+    const [{ output }] = await vite({ root: scratch, configFile: false, logLevel: 'error', build: { lib, write: false } });
+    return output.reduce((sum, { code, source }) => sum + (code ?? source).length, 0);
+  },
+  async webpack(code) {
+    writeFileSync(join(scratch, 'unused.mjs'), code);
+    const output = { path: join(scratch, 'out/unused'), module: true, clean: true };
+    const compiler = webpack({ mode: 'production', context: scratch, entry: './unused.mjs', experiments: { outputModule: true }, output });
+    const stats = await promisify(compiler.run.bind(compiler))();
+    await promisify(compiler.close.bind(compiler))();
+    return stats.toJson().assets.reduce((sum, { size }) => sum + size, 0);
+  },
+  async esbuild(code) {
+    const stdin = { contents: code, resolveDir: scratch };
+    const { outputFiles } = await esbuild.build({ stdin, bundle: true, minify: true, format: 'esm', write: false });
+    return outputFiles.reduce((sum, { contents }) => sum + contents.length, 0);
+  },
+};
+
 /** What Node's OpenSSL makes of the same, from byte 5 of the stream on. */
 function expected() {
   const cipher = createCipheriv('sm4-ctr', Buffer.alloc(16, 7), Buffer.alloc(16, 9));

@@ -13,10 +13,10 @@ const { tarball } = packed;
 
 test('the package holds what it needs and nothing else', () => {
   const files = packed.files.map(({ path }) => path);
-  for (const needed of ['README.md', 'LICENSE-MIT', 'LICENSE-APACHE', 'package.json', 'dist/simd.wasm', 'dist/plain.wasm', 'dist/cjs/package.json']) {
+  for (const needed of ['README.md', 'CHANGELOG.md', 'LICENSE-MIT', 'LICENSE-APACHE', 'package.json', 'dist/simd.wasm', 'dist/plain.wasm', 'dist/cjs/package.json']) {
     assert.ok(files.includes(needed), `${needed} is missing`);
   }
-  const known = /^(README\.md|LICENSE-(MIT|APACHE)|package\.json|dist\/(simd|plain)\.wasm|dist\/cjs\/package\.json|dist\/wasm-address\.d\.cts|dist\/(esm|cjs)\/[a-z-]+(\.d\.ts|\.js))$/;
+  const known = /^((README|CHANGELOG)\.md|LICENSE-(MIT|APACHE)|package\.json|dist\/(simd|plain)\.wasm|dist\/cjs\/package\.json|dist\/wasm-address\.d\.cts|dist\/(esm|cjs)\/[a-z-]+(\.d\.ts|\.js))$/;
   assert.deepEqual(files.filter((file) => !known.test(file)), []);
   assert.equal(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).dependencies, undefined);
 });
@@ -41,6 +41,15 @@ test('installed elsewhere, it works for import and for require', () => {
   writeFileSync(join(scratch, 'use.mjs'), `import { MasterKey, SealedObject } from 'stillkey'; ${use}`);
   writeFileSync(join(scratch, 'use.cjs'), `const { MasterKey, SealedObject } = require('stillkey'); ${use}`);
   for (const file of ['use.mjs', 'use.cjs']) run(process.execPath, [file], scratch);
+});
+
+test('the examples of README.md that are marked `ts` compile, one after the other', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const examples = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
+  assert.ok(examples.length >= 2, `only ${examples.length}`);
+  writeFileSync(join(scratch, 'readme.mts'), examples.join(''));
+  const script = join(root, 'node_modules/typescript/bin/tsc');
+  run(process.execPath, [script, '--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', 'readme.mts'], scratch);
 });
 
 /** What a program of any kind can write. */

@@ -116,6 +116,14 @@ export function define(stillkey, { test, cases, rounds = 400 }) {
     }
   });
 
+  test('numbers are numbers, and a message says what helps in a program', async () => {
+    const key = MasterKey.random();
+    for (const chunkSize of ['65536', 65536n, [65536], null, 4095, 2 ** 25]) {
+      await refused(() => SealedObject.seal(plaintext(9), key, { chunkSize }), 'usage', /^chunkSize: .*power of two/);
+    }
+    await refused(() => MasterKey.fromBytes(new Uint8Array(31)), 'usage', /32 bytes, not 31.*MasterKey\.random\(\)/);
+  });
+
   test('bytes that were given away are refused, and not taken for none', async () => {
     const key = MasterKey.random();
     const given = new Uint8Array(8);

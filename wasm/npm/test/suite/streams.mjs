@@ -36,6 +36,17 @@ export function define(stillkey, { test, cases, byteStreams = true }) {
     equal(await collect(decryptBlob(new Blob([]), stream)), new Uint8Array());
   });
 
+  test('a range past the end is empty, with an end of its own or without', async () => {
+    const [key, stream] = [MasterKey.random(), newStream()];
+    const opened = await SealedObject.from(SealedObject.seal(plaintext(5), key), key);
+    for (const range of [{ start: 10 }, { start: 10, end: 20 }, { start: 2n ** 64n - 1n }, { start: 5 }]) {
+      const { start, end } = range;
+      equal(await collect(decryptBlob(new Blob([plaintext(5)]), stream, range)), new Uint8Array());
+      equal(await collect(opened.stream(range)), new Uint8Array());
+      equal(await opened.read(start, end), new Uint8Array());
+    }
+  });
+
   test('an entry finds its key, and a plaintext entry passes bytes as they are', async () => {
     const keys = new KeyDictionary();
     const keyId = keys.rotate('sm4-ctr', 1);

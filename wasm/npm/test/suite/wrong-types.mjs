@@ -1,5 +1,5 @@
 // Every parameter and every option of every entry point is given values of every type.
-import { collect, equal, ok, plaintext, streamOf } from '../harness.mjs';
+import { collect, equal, ok, plaintext, streamOf, thrownBy } from '../harness.mjs';
 import { fileDictionary } from './api.mjs';
 
 export function define(stillkey, { test }) {
@@ -170,6 +170,11 @@ export function define(stillkey, { test }) {
 
   test('values of any type at every parameter and option give a result or a StillkeyError', async () => {
     const { table, handles } = await calls();
+    for (const name of ['MasterKey', 'DataKey', 'SecretBytes', 'Envelope', 'FileDictionary', 'SealedObject']) {
+      const error = await thrownBy(() => new stillkey[name]());
+      equal([error.name, error.reason], ['StillkeyError', 'misuse'], error.message);
+      ok(error.message.startsWith(`${name}: use ${name}.`) || name === 'SecretBytes', error.message);
+    }
     let [results, errors] = [0, 0];
     const failures = [];
     for (const [name, args] of Object.entries(table)) {
