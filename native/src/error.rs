@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use stillkey_core::error::Misuse;
 
@@ -12,7 +13,7 @@ use stillkey_core::error::Misuse;
 ///
 /// The message of an error holds the messages of its causes, so [`std::error::Error::source`] has nothing to add. No message holds
 /// key material or plaintext.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// A file's content, or a key for it, isn't what it should be.
@@ -31,7 +32,7 @@ pub enum Error {
         /// What was attempted: `open`, `sync`, …
         action: &'static str,
         /// The system's answer.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// A file that has taken or lost its place, which a power failure may still undo: the directory could not
     /// be synced.
@@ -39,7 +40,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The system's answer.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// Another process, or another part of this one, is writing in the directory.
     Locked {
@@ -174,75 +175,6 @@ impl Error {
         }
     }
 
-    /// The same once more, for another of those whom one failure concerns.
-    pub(crate) fn repeated(&self) -> Self {
-        match self {
-            Self::Data { path, source } => Self::Data {
-                path: path.clone(),
-                source: source.clone(),
-            },
-            Self::Core(source) => Self::Core(source.clone()),
-            Self::Io {
-                path,
-                action,
-                source,
-            } => Self::Io {
-                path: path.clone(),
-                action,
-                source: repeated(source),
-            },
-            Self::InDoubt { path, source } => Self::InDoubt {
-                path: path.clone(),
-                source: repeated(source),
-            },
-            Self::Locked { path, holder } => Self::Locked {
-                path: path.clone(),
-                holder: holder.clone(),
-            },
-            Self::Busy { path, why } => Self::Busy {
-                path: path.clone(),
-                why,
-            },
-            Self::Unfinished { path, left } => Self::Unfinished {
-                path: path.clone(),
-                left: left.clone(),
-            },
-            Self::AlreadyExists { path } => Self::AlreadyExists { path: path.clone() },
-            Self::NameTaken { path, name } => Self::NameTaken {
-                path: path.clone(),
-                name: name.clone(),
-            },
-            Self::NoDictionaries { path } => Self::NoDictionaries { path: path.clone() },
-            Self::NotAFile { path, found } => Self::NotAFile {
-                path: path.clone(),
-                found,
-            },
-            Self::Suspended { path, why } => Self::Suspended {
-                path: path.clone(),
-                why: why.clone(),
-            },
-            Self::MasterKeySource { source_name, why } => Self::MasterKeySource {
-                source_name: source_name.clone(),
-                why: why.clone(),
-            },
-            Self::BothMasterKeys {
-                path,
-                current,
-                previous,
-                kind,
-            } => Self::BothMasterKeys {
-                path: path.clone(),
-                current: current.clone(),
-                previous: previous.clone(),
-                kind: *kind,
-            },
-            Self::Unprotected { refusal } => Self::Unprotected {
-                refusal: refusal.clone(),
-            },
-            Self::Usage(what) => Self::Usage(what.clone()),
-        }
-    }
-
     /// For `map_err`: `action` on `path` failed, with an error about its data taken out of the [`io::Error`] that carried it.
     ///
     /// ```
@@ -286,15 +218,8 @@ impl Error {
         move |source| Self::Io {
             path: path.to_owned(),
             action,
-            source,
+            source: Arc::new(source),
         }
-    }
-}
-
-fn repeated(source: &io::Error) -> io::Error {
-    match source.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(source.kind(), source.to_string()),
     }
 }
 
@@ -426,6 +351,17 @@ fn advice(error: &io::Error) -> &'static str {
 mod tests {
     use super::*;
     use stillkey_core::error::{NotFound, Unsupported, WrongMasterKey};
+
+    #[test]
+    fn a_copy_holds_the_very_answer_of_the_system() {
+        let refused = io::Error::from_raw_os_error(28);
+        let error = Error::io(Path::new("/d/file.dict"), "append")(refused);
+        let Error::Io { source, .. } = error.clone() else {
+            panic!("another error: {error}");
+        };
+        assert_eq!(source.raw_os_error(), Some(28));
+        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+    }
 
     #[test]
     fn errors_about_data_name_the_file_and_sort_by_what_to_do() {

@@ -121,7 +121,7 @@ pub(crate) fn io(path: &Path, action: &'static str) -> impl Fn(std::io::Error) -
         Failure::Error(Error::Io {
             path: path.to_owned(),
             action,
-            source,
+            source: source.into(),
         })
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn map(
             Failure::Error(Error::Io {
                 path,
                 action: "walk",
-                source: error.into(),
+                source: std::io::Error::from(error).into(),
             })
         })?;
         if entry.file_type().is_file() {

@@ -190,7 +190,7 @@ impl Entries {
             Ok(None) => {}
             Err(error) => {
                 for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
-                    *outcome = Err(error.repeated());
+                    *outcome = Err(error.clone());
                 }
             }
         }

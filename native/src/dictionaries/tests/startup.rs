@@ -82,7 +82,7 @@ fn start(
     let started = Startup::new(directory.path(), policy(method), master_key.clone())
         .with_previous_master_key(|| {
             loaded.set(loaded.get() + 1);
-            previous.cloned().map_err(Error::repeated)
+            previous.cloned().map_err(Error::clone)
         })
         .start(NOW);
     (started, loaded.get())
