@@ -1,6 +1,7 @@
 //! Data keys replaced in the background when they are due.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -55,7 +56,7 @@ struct State {
 
 impl BackgroundRotation {
     /// Starts the thread, which looks for the first time at once. `clock` tells the time in seconds since 1970-01-01 UTC; `report` hears of
-    /// every look: of the reason if a key was replaced, and of what failed.
+    /// every look: of the reason if a key was replaced, and of what failed. If one of them panics, that look is over, and the next one comes.
     ///
     /// # Errors
     /// [`Error::Usage`] when the system has no thread to give.
@@ -71,9 +72,9 @@ impl BackgroundRotation {
         let look = move || {
             let mut asked = 0;
             loop {
-                report(entries.rotate_if_due(&policy, clock()));
+                going_on(|| report(entries.rotate_if_due(&policy, clock())));
                 if let Err(error) = entries.renew_wrapped_key() {
-                    report(Err(error));
+                    going_on(|| report(Err(error)));
                 }
                 match heard.wait(asked, interval) {
                     Some(now_asked) => asked = now_asked,
@@ -107,6 +108,11 @@ impl BackgroundRotation {
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// Runs the program's code, whose panic, which has been printed, ends nothing but itself.
+fn going_on(run: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(run));
 }
 
 impl Signal {

@@ -290,6 +290,32 @@ fn a_data_key_that_becomes_due_is_rotated_in_the_background_and_a_failure_is_tri
     assert!(heard[failed..].contains(&expired), "{heard:?}");
 }
 
+#[test]
+fn a_report_or_clock_that_panics_does_not_end_the_rotation_in_the_background() {
+    let (_directory, entries) = entries();
+    let entries = Arc::new(entries);
+    let looks = Arc::new(AtomicU64::new(0));
+    let (clock, reports) = (Arc::clone(&looks), Arc::new(AtomicU64::new(0)));
+    let heard = Arc::clone(&reports);
+    let rotation = BackgroundRotation::start(
+        entries,
+        RotationPolicy::default(),
+        move || {
+            assert_ne!(clock.fetch_add(1, Ordering::Relaxed), 1, "the second time");
+            NOW
+        },
+        move |_| {
+            assert_ne!(heard.fetch_add(1, Ordering::Relaxed), 0, "the first time");
+        },
+    );
+    let rotation = rotation.unwrap();
+    for _ in 0..4 {
+        rotation.look_now();
+    }
+    assert!(looks.load(Ordering::Relaxed) >= 4);
+    assert!(reports.load(Ordering::Relaxed) >= 3);
+}
+
 /// A key service whose master key gets new versions; each wraps by XOR. Version 0: it doesn't answer.
 #[derive(Debug)]
 struct Versions(AtomicU64);

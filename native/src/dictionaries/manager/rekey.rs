@@ -40,6 +40,9 @@ impl RekeySelection {
     }
 }
 
+/// The longest that a throttled run waits before it asks again whether to stop.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
 /// How far a re-encryption has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -76,8 +79,8 @@ impl DataKeyManager {
     /// Encrypts files anew, one after the other, under the current data key, while files go on being used: see [`DataKeyManager::rekey_file`],
     /// whose limits apply: engines that write files without [`DataKeyManager::open_file_writable`] must see to it that they don't do so meanwhile.
     ///
-    /// `limit`: most bytes per second. `progress` hears of it about every 256 KiB, and stops it by [`ControlFlow::Break`]; the next run goes on
-    /// where this one was stopped. A file that is linked under several names becomes several files.
+    /// `limit`: most bytes per second. `progress` hears of it about every 256 KiB, and ten times a second while the limit makes it wait. It stops it by
+    /// [`ControlFlow::Break`]; the next run goes on where this one was stopped. A file that is linked under several names becomes several files.
     ///
     /// # Errors
     /// [`Error::Usage`] when there is no data key yet. What fails for a file is in the report.
@@ -109,11 +112,16 @@ impl DataKeyManager {
             }
             let rekeyed = self.rekey_file(Path::new(&name), |bytes| {
                 now.bytes_done += bytes;
-                if let Some(limit) = limit {
-                    thread::sleep(ahead(now.bytes_done, limit, begin.elapsed()));
+                loop {
+                    report.stopped = progress(&now).is_break();
+                    let pause = limit.map_or(Duration::ZERO, |limit| {
+                        ahead(now.bytes_done, limit, begin.elapsed())
+                    });
+                    if report.stopped || pause.is_zero() {
+                        return !report.stopped;
+                    }
+                    thread::sleep(pause.min(LONGEST_PAUSE));
                 }
-                report.stopped = progress(&now).is_break();
-                !report.stopped
             });
             match rekeyed {
                 Ok(Some(bytes)) => {

@@ -389,6 +389,27 @@ fn a_write_that_outlives_its_writer_still_keeps_the_file_from_being_rekeyed() {
 }
 
 #[test]
+fn a_throttled_run_hears_while_it_waits_that_it_is_to_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    write(&manager, "a", &[1; 100_000]);
+    let entries = manager.entries();
+    entries.rotate_data_key(Method::Aes256Ctr, 100).unwrap();
+    // At a byte a second, what has been done by the first call is worth a day of waiting.
+    let mut heard = 0;
+    let report = manager.rekey(&RekeySelection::default(), Some(1), |progress| {
+        heard += usize::from(progress.bytes_done > 0);
+        match heard {
+            3.. => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    let report = report.unwrap();
+    assert_eq!((report.rekeyed, report.stopped), (0, true));
+    assert_eq!(read(&manager, "a").unwrap(), [1; 100_000]);
+}
+
+#[test]
 fn files_with_old_keys_are_rekeyed_and_a_stopped_run_is_resumed() {
     let directory = tempfile::tempdir().unwrap();
     let manager = new_store(directory.path());
