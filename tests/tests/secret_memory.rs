@@ -18,8 +18,12 @@ fn limited(limits: &str, program: &str) -> String {
 }
 
 fn hoard(limits: &str, reserve: usize, bytes: usize) -> (Output, String) {
+    hoard_as(limits, &format!("{reserve} {bytes}"))
+}
+
+fn hoard_as(limits: &str, arguments: &str) -> (Output, String) {
     let hoarder = env!("CARGO_BIN_EXE_secret-hoarder");
-    let line = limited(limits, &format!("{hoarder} {reserve} {bytes}"));
+    let line = limited(limits, &format!("{hoarder} {arguments}"));
     let output = Command::new("bash").args(["-c", &line]).output().unwrap();
     let stdout = String::from_utf8(output.stdout.clone()).unwrap();
     (output, stdout)
@@ -31,7 +35,7 @@ fn within_the_limit_all_secrets_are_locked() {
     for (reserve, locked) in [(0, 512), (512, 576)] {
         let (output, stdout) = hoard("ulimit -l 1024", reserve, 512);
         assert!(output.status.success(), "{output:?}");
-        let all = format!("8192 secrets, {} bytes locked", locked << 10);
+        let all = format!("8192 secrets, 0 files, {} bytes locked", locked << 10);
         assert!(stdout.contains(&all), "{stdout}");
     }
 }
@@ -59,11 +63,22 @@ fn a_limit_that_is_reached_later_ends_the_process_before_a_secret_is_unprotected
 }
 
 #[test]
+fn hundreds_of_open_files_need_a_small_part_of_the_usual_limit() {
+    // 900 of them: 1 KiB each for short ones; long ones get more only while half of the limit is left.
+    for (limit, offset) in [(1280, 0), (2560, 1 << 30), (8192, 1 << 30)] {
+        let limits = format!("ulimit -c 0; ulimit -l {limit}");
+        let (output, stdout) = hoard_as(&limits, &format!("0 0 900 {offset}"));
+        assert!(output.status.success(), "{limit} KiB: {output:?}");
+        assert!(stdout.contains(" 900 files, "), "{stdout}");
+    }
+}
+
+#[test]
 fn a_limit_on_the_length_of_files_kills_nobody_and_leaves_memory_locked() {
     let (output, stdout) = hoard("ulimit -f 0", 0, 64);
     assert!(output.status.success(), "{output:?}");
     assert!(
-        stdout.contains("1024 secrets, 65536 bytes locked, 0 hidden"),
+        stdout.contains("1024 secrets, 0 files, 65536 bytes locked, 0 hidden"),
         "{stdout}"
     );
 }

@@ -8,6 +8,7 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
+mod kept_open;
 mod positional;
 mod reader;
 mod writer;
@@ -19,6 +20,7 @@ use stillkey_core::error::Misuse;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::{AsyncEncryptedFile, AsyncEncryptedReader, AsyncEncryptedWriter};
+pub(crate) use kept_open::KeptOpen;
 pub use positional::EncryptedFile;
 pub use reader::EncryptedReader;
 pub use writer::EncryptedWriter;

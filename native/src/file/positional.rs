@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use stillkey_core::CtrStream;
 
-use super::{encrypt, implausible, invalid, within};
+use super::{KeptOpen, encrypt, implausible, invalid, within};
 use crate::{fsops, parallel};
 
 /// A file that is decrypted and encrypted at any offset, through `&self`, by any number of threads at once.
@@ -29,7 +29,7 @@ use crate::{fsops, parallel};
 /// ```
 pub struct EncryptedFile {
     file: File,
-    stream: Option<CtrStream>,
+    stream: Option<KeptOpen>,
 }
 
 impl EncryptedFile {
@@ -37,7 +37,7 @@ impl EncryptedFile {
     pub fn new(file: File, stream: impl Into<Option<CtrStream>>) -> Self {
         Self {
             file,
-            stream: stream.into().map(CtrStream::kept_open),
+            stream: stream.into().map(KeptOpen::new),
         }
     }
 
@@ -53,7 +53,10 @@ impl EncryptedFile {
         let buffer = buffer.get_mut(..len).unwrap_or_default();
         let read = self.file.read_at(buffer, offset)?;
         let data = buffer.get_mut(..read).ok_or_else(implausible)?;
-        parallel::apply(stream, offset, data).map_err(invalid)?;
+        if data.is_empty() {
+            return Ok(0);
+        }
+        parallel::apply(stream.at(offset), offset, data).map_err(invalid)?;
         Ok(read)
     }
 
@@ -64,7 +67,7 @@ impl EncryptedFile {
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)?;
         match &self.stream {
-            Some(stream) => parallel::apply(stream, offset, buffer).map_err(invalid),
+            Some(stream) => parallel::apply(stream.at(offset), offset, buffer).map_err(invalid),
             None => Ok(()),
         }
     }
@@ -99,9 +102,11 @@ impl EncryptedFile {
 
     fn write_some(&self, data: &[u8], offset: u64, scratch: &mut Vec<u8>) -> io::Result<usize> {
         match &self.stream {
-            Some(stream) => {
-                fsops::write_at(&self.file, encrypt(stream, offset, data, scratch)?, offset)
-            }
+            Some(stream) => fsops::write_at(
+                &self.file,
+                encrypt(stream.at(offset), offset, data, scratch)?,
+                offset,
+            ),
             None => fsops::write_at(&self.file, data, offset),
         }
     }

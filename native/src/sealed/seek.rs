@@ -3,10 +3,11 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use stillkey_core::sealed::{Body, Chunks, Header, Layout};
-use stillkey_core::{CtrStream, EncryptionContext, MasterKey};
+use stillkey_core::{EncryptionContext, MasterKey};
 use zeroize::Zeroizing;
 
 use super::{data_error, read_header};
+use crate::file::KeptOpen;
 use crate::provider::Native;
 
 /// A sealed object as a file of its plaintext, with [`Read`] and [`Seek`].
@@ -24,7 +25,7 @@ pub struct SealedFile<R: Read + Seek> {
 
 #[derive(Debug)]
 enum SeekableBody {
-    Stream(CtrStream),
+    Stream(KeptOpen),
     Chunked {
         chunks: Chunks,
         layout: Layout,
@@ -58,7 +59,7 @@ impl<R: Read + Seek> SealedFile<R> {
         let body_at = header.as_bytes().len() as u64;
         let body_len = inner.seek(SeekFrom::End(0))?.saturating_sub(body_at);
         let (body, plaintext_len, last) = match body {
-            Body::Stream(stream) => (SeekableBody::Stream(stream.kept_open()), body_len, None),
+            Body::Stream(stream) => (SeekableBody::Stream(KeptOpen::new(stream)), body_len, None),
             Body::Chunked(chunks) => {
                 let layout = chunks.layout(body_len).map_err(data_error)?;
                 let sealed = Vec::with_capacity(chunks.sealed_chunk_size());
@@ -140,6 +141,7 @@ impl<R: Read + Seek> Read for SealedFile<R> {
                 ))?;
                 let read = self.inner.read(buffer)?;
                 stream
+                    .at(self.position)
                     .apply_at(self.position, buffer.get_mut(..read).unwrap_or_default())
                     .map_err(data_error)?;
                 read

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 #[cfg(target_os = "linux")]
 use rustix::mm::{Advice, madvise};
 use rustix::mm::{MapFlags, ProtFlags, mlock, mmap_anonymous, munmap};
+use rustix::process::{Resource, getrlimit};
 use zeroize::optimization_barrier;
 
 use super::{Protection, hidden};
@@ -32,6 +33,8 @@ pub(super) struct Arena(Mutex<State>);
 struct State {
     /// Where memory is asked for first.
     hidden: fn(usize) -> Option<NonNull<u8>>,
+    /// `RLIMIT_MEMLOCK`, in bytes.
+    limit: fn() -> u64,
     /// Zeroed slots that nobody uses, by class: class 0 is the smallest.
     free: [Vec<Address>; CLASSES],
     /// Regions that no class has taken yet.
@@ -57,8 +60,15 @@ unsafe impl Send for Address {}
 
 impl Arena {
     const fn new(hidden: fn(usize) -> Option<NonNull<u8>>) -> Self {
+        Self::within(hidden, || {
+            getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX)
+        })
+    }
+
+    const fn within(hidden: fn(usize) -> Option<NonNull<u8>>, limit: fn() -> u64) -> Self {
         Self(Mutex::new(State {
             hidden,
+            limit,
             free: [const { Vec::new() }; CLASSES],
             spare: Vec::new(),
             required: false,
@@ -141,16 +151,39 @@ impl State {
             return address;
         }
         let region = self.spare.pop().unwrap_or_else(|| self.map(REGION));
-        let slots = (0..REGION / size).map(|slot| {
+        self.divide(region, size)
+    }
+
+    /// As [`State::take`], for what can be done without: `None` where that would leave too little for what can't.
+    ///
+    /// Takes no spare region, maps none beyond half of `RLIMIT_MEMLOCK`, and gives one back that the system doesn't lock.
+    fn take_optional(&mut self, size: usize) -> Option<Address> {
+        if let Some(address) = self.free.get_mut(class(size))?.pop() {
+            return Some(address);
+        }
+        if (self.protection.reserved + REGION) as u64 > (self.limit)() / 2 {
+            return None;
+        }
+        let (region, refusal) = self.mapping(REGION)?;
+        if region.1.locked < REGION || (self.required && refusal.is_some()) {
+            // SAFETY: the region was mapped above, and nothing of it has been given out.
+            let _ = unsafe { munmap(region.0.as_ptr().cast(), REGION) };
+            return None;
+        }
+        self.account(REGION, region.1, refusal);
+        Some(self.divide(region, size))
+    }
+
+    /// The first slot of a region whose others become free.
+    fn divide(&mut self, region: Address, size: usize) -> Address {
+        let others = (1..REGION / size).rev().map(|slot| {
             // SAFETY: the slot lies within the region.
             Address(unsafe { region.0.add(slot * size) }, region.1)
         });
-        let free = self.free.get_mut(class(size));
-        free.and_then(|free| {
-            free.extend(slots);
-            free.pop()
-        })
-        .unwrap_or(region)
+        if let Some(free) = self.free.get_mut(class(size)) {
+            free.extend(others);
+        }
+        region
     }
 
     fn give_back(&mut self, address: Address, size: usize) {
@@ -170,14 +203,36 @@ impl State {
 
     /// A mapping of its own; all bytes zero.
     fn map(&mut self, size: usize) -> Address {
-        let hidden = (self.hidden)(size);
-        let Some(address) = hidden.or_else(|| map_anonymously(size)) else {
+        let Some((address, refusal)) = self.mapping(size) else {
             // What every other allocation does when memory is exhausted.
             handle_alloc_error(
                 Layout::from_size_align(size, MIN_SLOT).unwrap_or(Layout::new::<u8>()),
             );
         };
+        self.account(size, address.1, refusal);
+        address
+    }
+
+    fn account(&mut self, size: usize, granted: Granted, refusal: Option<String>) {
         self.protection.reserved += size;
+        self.protection.locked += granted.locked;
+        self.protection.hidden += granted.hidden;
+        if self.protection.refusal.is_none() {
+            self.protection.refusal = refusal;
+        }
+    }
+
+    /// Memory, and what the system refused first to do for its protection; `None` where there is none.
+    fn mapping(&self, size: usize) -> Option<(Address, Option<String>)> {
+        let mut refusal = None;
+        let mut note = |action: &str, result: rustix::io::Result<()>| {
+            if let Err(error) = result {
+                let error = io::Error::from(error);
+                refusal.get_or_insert_with(|| format!("the system doesn't {action}: {error}"));
+            }
+        };
+        let hidden = (self.hidden)(size);
+        let address = hidden.or_else(|| map_anonymously(size))?;
         let start = address.as_ptr().cast();
         #[cfg(target_os = "linux")]
         for (action, advice) in [
@@ -187,10 +242,10 @@ impl State {
         ] {
             // SAFETY: the range was mapped above, and the advice doesn't change what this process reads from it.
             let advised = unsafe { madvise(start, size, advice) };
-            self.note(action, advised);
+            note(action, advised);
         }
         #[cfg(not(target_os = "linux"))]
-        self.note(
+        note(
             "keep it out of core dumps and from forked processes",
             Err(rustix::io::Errno::NOSYS),
         );
@@ -203,24 +258,13 @@ impl State {
         } else {
             // SAFETY: the range was mapped above.
             let locked = unsafe { mlock(start, size) };
-            self.note("lock it in memory", locked);
+            note("lock it in memory", locked);
             Granted {
                 locked: if locked.is_ok() { size } else { 0 },
                 hidden: 0,
             }
         };
-        self.protection.locked += granted.locked;
-        self.protection.hidden += granted.hidden;
-        Address(address, granted)
-    }
-
-    fn note(&mut self, action: &str, result: rustix::io::Result<()>) {
-        if let Err(error) = result
-            && self.protection.refusal.is_none()
-        {
-            let error = io::Error::from(error);
-            self.protection.refusal = Some(format!("the system doesn't {action}: {error}"));
-        }
+        Some((Address(address, granted), refusal))
     }
 }
 
@@ -270,6 +314,17 @@ impl Slot {
             address,
             len,
         }
+    }
+
+    /// As [`Slot::new`], for what can be done without: `None` where locked memory is short. Never ends the process.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn optional(arena: &'static Arena, len: usize) -> Option<Self> {
+        let address = arena.change(|state| state.take_optional(slot_size(len)))?;
+        Some(Self {
+            arena,
+            address,
+            len,
+        })
     }
 }
 
@@ -380,6 +435,27 @@ mod tests {
         assert_eq!(ALONE.protection(), required);
         let _slot = Slot::new(&ALONE, 512);
         assert_eq!(ALONE.protection().locked, 4 * REGION);
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn what_can_be_done_without_leaves_half_of_the_limit_and_what_was_set_aside() {
+        static ALONE: Arena = Arena::within(|_| None, || 8 * REGION as u64);
+        let Ok(required) = ALONE.require(REGION) else {
+            return;
+        };
+        let slots: Vec<_> = std::iter::from_fn(|| Slot::optional(&ALONE, 4096)).collect();
+        assert_eq!(slots.len(), 3 * REGION / 4096);
+        assert!(slots.iter().all(|slot| slot.as_ref() == [0; 4096]));
+        assert_eq!(ALONE.protection().reserved, 4 * REGION);
+        let _spare = Slot::new(&ALONE, 512);
+        assert_eq!(ALONE.protection().reserved, 4 * REGION);
+        assert_eq!(required.reserved, REGION);
+        drop(slots);
+        assert!(
+            Slot::optional(&ALONE, 4096).is_some(),
+            "freed ones are used"
+        );
     }
 
     /// What the system knows of the mapping that `slot` lies in, of `/proc/self/smaps`: its name and `VmFlags`.

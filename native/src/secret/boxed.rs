@@ -21,9 +21,18 @@ pub(crate) struct SecretBox<T: Zeroable> {
 impl<T: Zeroable> SecretBox<T> {
     /// A value of zeros, to be filled in place: a value that is moved in would leave a copy on the stack.
     pub(crate) fn zeroed() -> Self {
+        Self::in_slot(Slot::new(&ARENA, size_of::<T>()))
+    }
+
+    /// As [`SecretBox::zeroed`], for what can be done without: `None` where locked memory is short.
+    pub(crate) fn zeroed_if_there_is_room() -> Option<Self> {
+        Slot::optional(&ARENA, size_of::<T>()).map(Self::in_slot)
+    }
+
+    fn in_slot(slot: Slot) -> Self {
         const { assert!(align_of::<T>() <= MIN_SLOT) };
         Self {
-            slot: Slot::new(&ARENA, size_of::<T>()),
+            slot,
             marker: PhantomData,
         }
     }

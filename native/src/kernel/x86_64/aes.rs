@@ -19,7 +19,7 @@ use crate::cpu::{AesNi, Features, Vaes256, Vaes512};
 use crate::secret::SecretBox;
 use lanes::{Lanes, Work};
 use schedule::{Expand, Schedule};
-use table::{Build, Table};
+use table::{Build, Origin, Table};
 
 /// The choice by length, in blocks, measured on a Xeon of the fourth generation by the benches `throughput` and `seek`.
 ///
@@ -62,7 +62,7 @@ struct Aes<L, const KEYS: usize> {
     narrow: AesNi,
     lanes: L,
     schedule: SecretBox<Schedule<KEYS>>,
-    table: Option<SecretBox<Table>>,
+    table: Option<(SecretBox<Table>, Origin)>,
 }
 
 impl<L: Lanes, const KEYS: usize> Aes<L, KEYS> {
@@ -85,12 +85,13 @@ impl<L: Lanes, const KEYS: usize> CtrBlocks for Aes<L, KEYS> {
             return self.narrow.enter(Plain { schedule, run });
         }
         if blocks >= Lengths::PREPARED
-            && let Some(table) = &self.table
-            && let Some(ahead) = table.alignment::<L>(counter, blocks)
+            && let Some((table, origin)) = &self.table
+            && let Some(ahead) = origin.alignment::<L>(counter, blocks)
         {
             return self.lanes.enter(Cached {
                 schedule,
                 table,
+                origin: *origin,
                 ahead,
                 run,
             });
@@ -106,17 +107,18 @@ impl<L: Lanes, const KEYS: usize> CtrBlocks for Aes<L, KEYS> {
     }
 
     fn prepared(&self, counter: u128) -> Option<Arc<dyn CtrKernel>> {
-        let mut table = SecretBox::<Table>::zeroed();
+        let mut table = SecretBox::<Table>::zeroed_if_there_is_room()?;
+        let origin = Origin(counter);
         self.lanes.enter(Build {
             schedule: &self.schedule,
-            counter,
+            origin,
             table: &mut table,
         });
         Some(Arc::new(Blockwise(Self {
             narrow: self.narrow,
             lanes: self.lanes,
-            schedule: self.schedule.duplicate(),
-            table: Some(table),
+            schedule: self.schedule.duplicate()?,
+            table: Some((table, origin)),
         })))
     }
 }
@@ -252,15 +254,23 @@ impl<L: Lanes, const KEYS: usize> Work<L> for CachedOnce<'_, KEYS> {
     #[inline(always)]
     fn run(self, lanes: L) {
         let Self { schedule, mut run } = self;
-        let mut table = Table::unfilled(run.counter());
+        let mut table = Table::unfilled();
+        let origin = Origin(run.counter());
         let filling = Filling {
             schedule,
             table: &mut table,
         };
-        flights(lanes, schedule, &mut run.take(table::BLOCKS), filling);
+        flights(
+            lanes,
+            schedule,
+            &mut run.take(table::BLOCKS),
+            origin,
+            filling,
+        );
         let cached = Cached {
             schedule,
             table: &table,
+            origin,
             ahead: 0,
             run,
         };
@@ -274,6 +284,7 @@ struct Cached<'a, const KEYS: usize> {
     schedule: &'a Schedule<KEYS>,
     /// Every entry is set that a flight within a group needs.
     table: &'a Table,
+    origin: Origin,
     /// Blocks before the first register of the table; the run is longer.
     ahead: usize,
     run: Run<'a>,
@@ -287,6 +298,7 @@ impl<L: Lanes, const KEYS: usize> Work<L> for Cached<'_, KEYS> {
         let Self {
             schedule,
             table,
+            origin,
             ahead,
             mut run,
         } = self;
@@ -294,15 +306,13 @@ impl<L: Lanes, const KEYS: usize> Work<L> for Cached<'_, KEYS> {
             let run = run.take(ahead);
             Plain { schedule, run }.run(lanes);
         }
-        flights(lanes, schedule, &mut run, Filled(table));
+        flights(lanes, schedule, &mut run, origin, Filled(table));
         Plain { schedule, run }.run(lanes);
     }
 }
 
 /// Where the state after two rounds comes from.
 trait TwoRounds<L: Lanes> {
-    fn table(&self) -> &Table;
-
     /// The states of a flight within a group that begins with `counter`, given what is `missing` in the group's entries.
     fn states(&mut self, lanes: L, counter: u128, missing: L::Vector) -> [L::Vector; FLIGHT];
 }
@@ -312,11 +322,6 @@ trait TwoRounds<L: Lanes> {
 struct Filled<'a>(&'a Table);
 
 impl<L: Lanes> TwoRounds<L> for Filled<'_> {
-    #[inline(always)]
-    fn table(&self) -> &Table {
-        self.0
-    }
-
     #[inline(always)]
     fn states(&mut self, lanes: L, counter: u128, missing: L::Vector) -> [L::Vector; FLIGHT] {
         let first = Table::register::<L>(counter);
@@ -336,11 +341,6 @@ struct Filling<'a, const KEYS: usize> {
 }
 
 impl<L: Lanes, const KEYS: usize> TwoRounds<L> for Filling<'_, KEYS> {
-    #[inline(always)]
-    fn table(&self) -> &Table {
-        self.table
-    }
-
     #[inline(always)]
     fn states(&mut self, lanes: L, counter: u128, missing: L::Vector) -> [L::Vector; FLIGHT] {
         let first = Table::register::<L>(counter);
@@ -365,9 +365,10 @@ fn flights<L: Lanes, const KEYS: usize>(
     lanes: L,
     schedule: &Schedule<KEYS>,
     run: &mut Run<'_>,
+    origin: Origin,
     mut two_rounds: impl TwoRounds<L>,
 ) {
-    let mut missing = two_rounds.table().missing(lanes, schedule, run.counter());
+    let mut missing = origin.missing(lanes, schedule, run.counter());
     while run.blocks() >= FLIGHT * L::BLOCKS {
         if stays_in_group::<L>(run.counter()) {
             let states = two_rounds.states(lanes, run.counter(), missing);
@@ -378,7 +379,7 @@ fn flights<L: Lanes, const KEYS: usize>(
         }
         let is_new_group = Table::register::<L>(run.counter()) < FLIGHT;
         if is_new_group {
-            missing = two_rounds.table().missing(lanes, schedule, run.counter());
+            missing = origin.missing(lanes, schedule, run.counter());
         }
     }
 }
@@ -412,7 +413,8 @@ mod tests {
             return;
         };
         let iv = |counter: u128| Iv::new(counter.to_be_bytes());
-        let prepared = plain.prepared(&iv(prepared_for)).unwrap();
+        let prepared = plain.prepared(&iv(prepared_for));
+        let prepared = prepared.expect("RLIMIT_MEMLOCK leaves room for a table");
         let apply = |kernel: &dyn CtrKernel| {
             let mut data = vec![7; blocks * BLOCK_LEN];
             kernel.apply(&iv(counter), 0, data.as_mut_slice().into());

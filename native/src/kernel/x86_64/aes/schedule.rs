@@ -20,10 +20,11 @@ impl<const KEYS: usize> Schedule<KEYS> {
         &self.0
     }
 
-    pub(super) fn duplicate(&self) -> SecretBox<Self> {
-        let mut copy = SecretBox::<Self>::zeroed();
+    /// A copy, if there is room for one.
+    pub(super) fn duplicate(&self) -> Option<SecretBox<Self>> {
+        let mut copy = SecretBox::<Self>::zeroed_if_there_is_room()?;
         copy.0 = self.0;
-        copy
+        Some(copy)
     }
 }
 

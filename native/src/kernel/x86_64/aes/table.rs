@@ -22,23 +22,25 @@ use crate::secret::Zeroable;
 /// Blocks that an entry each is for.
 pub(super) const BLOCKS: usize = 256;
 
-/// Valid for counters that agree in bytes 0 to 10 with the one that it was built for, and in the last byte modulo the number of blocks in
-/// a register: a run of data begins anywhere in a group of 256, and its registers with it.
+/// The entries, 4 KiB: exactly a slot of protected memory. Which counters they are valid for, their [`Origin`] says.
+///
+/// The registers of a group are in the opposite order: while data is walked upwards, the table is walked downwards, and their addresses
+/// don't keep agreeing in the last 12 bits, which would hold up every load behind the store before it.
 #[repr(align(64))]
-pub(super) struct Table {
-    /// The registers of a group in the opposite order: while data is walked upwards, the table is walked downwards, and their addresses
-    /// don't keep agreeing in the last 12 bits, which would hold up every load behind the store before it.
-    entries: [MaybeUninit<[u8; 16]>; BLOCKS],
-    counter: u128,
-}
+pub(super) struct Table([MaybeUninit<[u8; 16]>; BLOCKS]);
 
-// SAFETY: integers and memory without content, aligned to 64 bytes.
+// SAFETY: memory without content, aligned to 64 bytes.
 unsafe impl Zeroable for Table {}
 
-/// Makes `table` one for runs that begin with `counter`.
+/// The counter that a table was built for. The table is valid for counters that agree with it in bytes 0 to 10, and in the last byte modulo
+/// the number of blocks in a register: a run of data begins anywhere in a group of 256, and its registers with it.
+#[derive(Clone, Copy)]
+pub(super) struct Origin(pub(super) u128);
+
+/// Fills `table` for `origin`.
 pub(super) struct Build<'a, const KEYS: usize> {
     pub(super) schedule: &'a Schedule<KEYS>,
-    pub(super) counter: u128,
+    pub(super) origin: Origin,
     pub(super) table: &'a mut Table,
 }
 
@@ -49,10 +51,9 @@ impl<L: Lanes, const KEYS: usize> Work<L> for Build<'_, KEYS> {
     fn run(self, lanes: L) {
         let Self {
             schedule,
-            counter,
+            origin: Origin(counter),
             table,
         } = self;
-        table.counter = counter;
         let group = counter & !0xff;
         let base = lanes.groups(lanes.counters(group));
         let mut counters = lanes.counters(group + counter % L::BLOCKS as u128);
@@ -67,26 +68,15 @@ impl<L: Lanes, const KEYS: usize> Work<L> for Build<'_, KEYS> {
 }
 
 impl Table {
-    /// A table for a run that begins with `counter`: every entry is to be set before it is read.
+    /// Every entry is to be set before it is read.
     #[inline(always)]
-    pub(super) const fn unfilled(counter: u128) -> Self {
-        Self {
-            entries: [MaybeUninit::uninit(); BLOCKS],
-            counter,
-        }
+    pub(super) const fn unfilled() -> Self {
+        Self([MaybeUninit::uninit(); BLOCKS])
     }
 
     /// Whether `blocks` blocks, at least one, from `counter` on can share a table.
     pub(super) fn spans(counter: u128, blocks: usize) -> bool {
         (counter + (blocks as u128 - 1)) >> 40 == counter >> 40
-    }
-
-    /// Blocks from `counter` to the next one where a register of the table begins; `None` where the table isn't valid for all of
-    /// `blocks` blocks.
-    pub(super) fn alignment<L: Lanes>(&self, counter: u128, blocks: usize) -> Option<usize> {
-        let valid = Self::spans(counter, blocks) && counter >> 40 == self.counter >> 40;
-        let ahead = self.counter.wrapping_sub(counter) % L::BLOCKS as u128;
-        valid.then_some(ahead as usize)
     }
 
     /// The contribution of register `register` of a group, counted modulo their number.
@@ -95,7 +85,7 @@ impl Table {
     /// This entry was set, if the table was unfilled.
     #[inline(always)]
     pub(super) unsafe fn entry<L: Lanes>(&self, lanes: L, register: usize) -> L::Vector {
-        let entries = self.entries.as_ptr().cast::<u8>();
+        let entries = self.0.as_ptr().cast::<u8>();
         // SAFETY: `position` stays within the entries.
         unsafe { lanes.read(entries.add(position::<L>(register)), L::BLOCKS) }
     }
@@ -103,7 +93,7 @@ impl Table {
     /// Sets what [`Table::entry`] returns.
     #[inline(always)]
     pub(super) fn set_entry<L: Lanes>(&mut self, lanes: L, register: usize, entry: L::Vector) {
-        let entries = self.entries.as_mut_ptr().cast::<u8>();
+        let entries = self.0.as_mut_ptr().cast::<u8>();
         // SAFETY: `position` stays within the entries.
         unsafe { lanes.write(entries.add(position::<L>(register)), entry, L::BLOCKS) };
     }
@@ -119,22 +109,7 @@ impl Table {
         optimization_barrier(self);
     }
 
-    /// What is missing in the entries for the group of `counter`.
-    #[inline(always)]
-    pub(super) fn missing<L: Lanes, const KEYS: usize>(
-        &self,
-        lanes: L,
-        schedule: &Schedule<KEYS>,
-        counter: u128,
-    ) -> L::Vector {
-        let group = |counter: u128| lanes.groups(lanes.counters(counter & !0xff));
-        lanes.xor(
-            two_rounds(lanes, schedule, group(self.counter)),
-            two_rounds(lanes, schedule, group(counter)),
-        )
-    }
-
-    /// The register of a group that begins with `counter`, which is aligned as [`Table::alignment`] says.
+    /// The register of a group that begins with `counter`, which is aligned as [`Origin::alignment`] says.
     pub(super) fn register<L: Lanes>(counter: u128) -> usize {
         let last_byte = (counter & 0xff) as usize;
         last_byte / L::BLOCKS
@@ -143,6 +118,31 @@ impl Table {
     /// Registers in a group.
     pub(super) const fn registers<L: Lanes>() -> usize {
         BLOCKS / L::BLOCKS
+    }
+}
+
+impl Origin {
+    /// Blocks from `counter` to the next one where a register of the table begins; `None` where the table isn't valid for all of
+    /// `blocks` blocks.
+    pub(super) fn alignment<L: Lanes>(self, counter: u128, blocks: usize) -> Option<usize> {
+        let valid = Table::spans(counter, blocks) && counter >> 40 == self.0 >> 40;
+        let ahead = self.0.wrapping_sub(counter) % L::BLOCKS as u128;
+        valid.then_some(ahead as usize)
+    }
+
+    /// What is missing in the entries for the group of `counter`.
+    #[inline(always)]
+    pub(super) fn missing<L: Lanes, const KEYS: usize>(
+        self,
+        lanes: L,
+        schedule: &Schedule<KEYS>,
+        counter: u128,
+    ) -> L::Vector {
+        let group = |counter: u128| lanes.groups(lanes.counters(counter & !0xff));
+        lanes.xor(
+            two_rounds(lanes, schedule, group(self.0)),
+            two_rounds(lanes, schedule, group(counter)),
+        )
     }
 }
 
