@@ -1,6 +1,8 @@
 //! The few file operations that durability rests on, in one place: their errors name the file and the action, and tests make the
 //! n-th of them fail.
 
+mod step;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
@@ -10,8 +12,10 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+
+pub(crate) use step::{Act, step};
 #[cfg(test)]
-use crate::testing::disk;
+pub(crate) use step::{Op, Outcome, fault};
 
 /// Which file a path or descriptor stands for, while anything does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,10 +67,9 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<File, Error> {
     }
     // Without NONBLOCK, opening a pipe would wait for its other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = options
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(|error| refusal(path, error))?;
+    options.custom_flags(flags.bits().cast_signed());
+    let file =
+        step(&Act::Open(path), || options.open(path)).map_err(|error| refusal(path, error))?;
     let metadata = file.metadata().map_err(Error::io(path, "inspect"))?;
     match other_than_file(metadata.file_type()) {
         None => Ok(file),
@@ -153,8 +156,7 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     bytes
         .try_reserve_exact(capacity)
         .map_err(|_| Error::io(path, "read")(io::ErrorKind::OutOfMemory.into()))?;
-    file.read_to_end(&mut bytes)
-        .map_err(Error::io(path, "read"))?;
+    step(&Act::Read(path), || file.read_to_end(&mut bytes)).map_err(Error::io(path, "read"))?;
     Ok(bytes)
 }
 
@@ -166,16 +168,20 @@ pub(crate) fn identity(file: &File, path: &Path) -> Result<Identity, Error> {
 
 /// Which file a path stands for; links are not followed. `None` when nothing is there.
 pub(crate) fn identity_at(path: &Path) -> Result<Option<Identity>, Error> {
-    match fs::symlink_metadata(path) {
+    match inspect(path) {
         Ok(metadata) => Ok(Some(metadata.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(path, "inspect")(error)),
     }
 }
 
+fn inspect(path: &Path) -> io::Result<fs::Metadata> {
+    step(&Act::Inspect(path), || fs::symlink_metadata(path))
+}
+
 /// Makes a new file, for its owner only; anything in its place is an error.
 pub(crate) fn create_new(path: &Path) -> Result<File, Error> {
-    let created = step(Op::Create, || {
+    let created = step(&Act::Create(path), || {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         options.open(path)
@@ -186,17 +192,14 @@ pub(crate) fn create_new(path: &Path) -> Result<File, Error> {
         },
         _ => Error::io(path, "create")(error),
     })?;
-    #[cfg(test)]
-    disk::created(&file, Some(path));
     Ok(file)
 }
 
 /// Writes `bytes` to the end of a file with a single call, which may turn out short.
 pub(crate) fn append(mut file: &File, bytes: &[u8], path: &Path) -> Result<(), Error> {
-    #[cfg(test)]
-    disk::appended(file, bytes);
     let written = loop {
-        match step(Op::Append, || file.write(limit(bytes))) {
+        let allowed = step::limit(file, bytes);
+        match step(&Act::Append(file), || file.write(allowed)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => break result,
         }
@@ -215,12 +218,7 @@ pub(crate) fn append(mut file: &File, bytes: &[u8], path: &Path) -> Result<(), E
 
 /// Writes the next bytes of a new file.
 pub(crate) fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
-    #[cfg(test)]
-    let at = io::Seek::stream_position(&mut file)?;
-    let written = step(Op::Write, || file.write(bytes))?;
-    #[cfg(test)]
-    disk::wrote(file, at, &bytes[..written]);
-    Ok(written)
+    step(&Act::Write(file), || file.write(bytes))
 }
 
 /// A new file that is written from its beginning on.
@@ -239,10 +237,7 @@ impl Write for Output<'_> {
 
 /// Writes somewhere in a file.
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
-    let written = step(Op::Write, || file.write_at(bytes, offset))?;
-    #[cfg(test)]
-    disk::wrote(file, offset, &bytes[..written]);
-    Ok(written)
+    step(&Act::WriteAt(file, offset), || file.write_at(bytes, offset))
 }
 
 /// Cuts a file off at `len`.
@@ -252,10 +247,7 @@ pub(crate) fn truncate(file: &File, len: u64, path: &Path) -> Result<(), Error> 
 
 /// Cuts a file off at `len`, or fills it up with zeros.
 pub(crate) fn set_len(file: &File, len: u64) -> io::Result<()> {
-    step(Op::Truncate, || file.set_len(len))?;
-    #[cfg(test)]
-    disk::truncated(file, len);
-    Ok(())
+    step(&Act::SetLen(file, len), || file.set_len(len))
 }
 
 /// Waits until a file's content and length are durable.
@@ -265,10 +257,7 @@ pub(crate) fn sync(file: &File, path: &Path) -> Result<(), Error> {
 
 /// As [`sync`], for callers that know no path.
 pub(crate) fn sync_file(file: &File) -> io::Result<()> {
-    step(Op::Sync, || fault::unless_pretended(|| file.sync_all()))?;
-    #[cfg(test)]
-    disk::synced(file);
-    Ok(())
+    step(&Act::Sync(file), || file.sync_all())
 }
 
 /// Waits until the names in the directory of `path` are durable.
@@ -278,11 +267,8 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), Error> {
 
 /// Waits until the names in a directory are durable.
 pub(crate) fn sync_directory(directory: &Path) -> Result<(), Error> {
-    let sync = || fault::unless_pretended(|| File::open(directory)?.sync_all());
-    step(Op::SyncDirectory, sync).map_err(Error::io(directory, "sync"))?;
-    #[cfg(test)]
-    disk::synced_directory(directory);
-    Ok(())
+    let sync = || File::open(directory)?.sync_all();
+    step(&Act::SyncDirectory(directory), sync).map_err(Error::io(directory, "sync"))
 }
 
 /// Removes a file and makes that durable. One that isn't there is no error; that it is gone may still have
@@ -303,12 +289,8 @@ pub(crate) fn sync_nearest(directory: &Path) -> Result<(), Error> {
 
 /// Removes a file, and says whether there was one.
 pub(crate) fn unlink(path: &Path) -> Result<bool, Error> {
-    match step(Op::Remove, || fs::remove_file(path)) {
-        Ok(()) => {
-            #[cfg(test)]
-            disk::removed(path);
-            Ok(true)
-        }
+    match step(&Act::Remove(path), || fs::remove_file(path)) {
+        Ok(()) => Ok(true),
         Err(error) if is_absence(&error) => Ok(false),
         Err(error) => Err(Error::io(path, "remove")(error)),
     }
@@ -316,15 +298,12 @@ pub(crate) fn unlink(path: &Path) -> Result<bool, Error> {
 
 /// Removes a directory, which must be empty.
 pub(crate) fn remove_directory(path: &Path) -> Result<(), Error> {
-    step(Op::Remove, || fs::remove_dir(path)).map_err(Error::io(path, "remove"))?;
-    #[cfg(test)]
-    disk::removed(path);
-    Ok(())
+    step(&Act::Remove(path), || fs::remove_dir(path)).map_err(Error::io(path, "remove"))
 }
 
 /// Renames a file or directory, over what stands at `to`, and makes that durable.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
-    renamed(from, to, || fs::rename(from, to)).map_err(Error::io(from, "rename"))?;
+    step(&Act::Rename(from, to), || fs::rename(from, to)).map_err(Error::io(from, "rename"))?;
     sync_parent(to)?;
     if parent(from) != parent(to) {
         sync_parent(from)?;
@@ -332,50 +311,20 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Renames by `rename`, which says how.
-pub(crate) fn renamed<T>(
-    from: &Path,
-    to: &Path,
-    rename: impl FnOnce() -> io::Result<T>,
-) -> io::Result<T> {
-    let renamed = step(Op::Rename, rename)?;
-    #[cfg(test)]
-    disk::renamed(from, to);
-    #[cfg(not(test))]
-    let _ = (from, to);
-    Ok(renamed)
-}
-
-/// Gives a file without a name its name by `name`, which says how.
-pub(crate) fn named(
-    name: impl FnOnce() -> io::Result<()>,
-    file: &File,
-    path: &Path,
-) -> io::Result<()> {
-    step(Op::Rename, name)?;
-    #[cfg(test)]
-    disk::named(file, path);
-    #[cfg(not(test))]
-    let _ = (file, path);
-    Ok(())
-}
-
 /// Gives a file a second name, and makes that durable.
 pub(crate) fn link(from: &Path, to: &Path) -> Result<(), Error> {
-    step(Op::Link, || fs::hard_link(from, to)).map_err(|error| match error.kind() {
+    step(&Act::Link(from, to), || fs::hard_link(from, to)).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Error::AlreadyExists {
             path: to.to_owned(),
         },
         _ => Error::io(from, "link")(error),
     })?;
-    #[cfg(test)]
-    disk::linked(from, to);
     sync_parent(to)
 }
 
 /// That a regular file stands there.
 pub(crate) fn expect_file(path: &Path) -> Result<(), Error> {
-    let metadata = fs::symlink_metadata(path).map_err(Error::io(path, "inspect"))?;
+    let metadata = inspect(path).map_err(Error::io(path, "inspect"))?;
     match other_than_file(metadata.file_type()) {
         None => Ok(()),
         Some(found) => Err(Error::NotAFile {
@@ -424,7 +373,8 @@ pub(crate) fn tree(directory: &Path) -> Result<Tree, Error> {
     let mut next = 0;
     while let Some(directory) = tree.directories.get(next).cloned() {
         let listed = Error::io(&directory, "list");
-        for entry in fs::read_dir(&directory).map_err(&listed)? {
+        let entries = step(&Act::List(&directory), || fs::read_dir(&directory));
+        for entry in entries.map_err(&listed)? {
             let entry = entry.map_err(&listed)?;
             let (path, kind) = (entry.path(), entry.file_type().map_err(&listed)?);
             match other_than_file(kind) {
@@ -440,7 +390,7 @@ pub(crate) fn tree(directory: &Path) -> Result<Tree, Error> {
 
 /// Whether anything is there. That it can't be told is not an answer: an entry must not be removed because a disk is failing.
 pub(crate) fn exists(path: &Path) -> Result<bool, Error> {
-    match fs::symlink_metadata(path) {
+    match inspect(path) {
         Ok(_) => Ok(true),
         Err(error) if is_absence(&error) => Ok(false),
         Err(error) => Err(Error::io(path, "inspect")(error)),
@@ -461,13 +411,11 @@ pub(crate) fn create_directories(path: &Path) -> Result<(), Error> {
         .map(Path::to_owned)
         .collect();
     for directory in missing.iter().rev() {
-        DirBuilder::new()
-            .mode(0o700)
-            .recursive(true)
-            .create(directory)
-            .map_err(Error::io(directory, "create"))?;
-        #[cfg(test)]
-        disk::made_directory(directory);
+        let make = || {
+            let mut builder = DirBuilder::new();
+            builder.mode(0o700).recursive(true).create(directory)
+        };
+        step(&Act::MakeDirectory(directory), make).map_err(Error::io(directory, "create"))?;
         sync_parent(directory)?;
     }
     Ok(())
@@ -479,144 +427,5 @@ pub(crate) fn parent(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) => Path::new("."),
         None => path,
-    }
-}
-
-/// The operations that can be made to fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
-    Create,
-    Append,
-    Write,
-    Truncate,
-    Sync,
-    SyncDirectory,
-    Rename,
-    Link,
-    Remove,
-}
-
-#[cfg(not(test))]
-mod fault {
-    pub(super) fn unless_pretended<T>(sync: impl FnOnce() -> T) -> T {
-        sync()
-    }
-}
-
-#[cfg(not(test))]
-fn step<T>(_: Op, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    operation()
-}
-
-#[cfg(not(test))]
-fn limit(bytes: &[u8]) -> &[u8] {
-    bytes
-}
-
-#[cfg(test)]
-use fault::{limit, step};
-
-/// Failures on demand, per thread, so that tests don't disturb each other.
-#[cfg(test)]
-pub(crate) mod fault {
-    use super::*;
-    use std::cell::{Cell, RefCell};
-
-    thread_local! {
-        static PLAN: RefCell<Vec<(Op, usize)>> = const { RefCell::new(Vec::new()) };
-        static SHORT: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
-        static REFUSED: Cell<Option<(usize, i32)>> = const { Cell::new(None) };
-        static REACHED: Cell<bool> = const { Cell::new(false) };
-        static COUNT: Cell<usize> = const { Cell::new(0) };
-        static FAIL_AT: Cell<Option<usize>> = const { Cell::new(None) };
-        static PRETENDED: Cell<bool> = const { Cell::new(false) };
-    }
-
-    /// From now on, nothing waits for a disk on this thread: for tests that have a disk of their own in mind.
-    pub(crate) fn pretend_syncs() {
-        PRETENDED.set(true);
-    }
-
-    pub(super) fn unless_pretended(sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        if PRETENDED.get() { Ok(()) } else { sync() }
-    }
-
-    /// The next `op` fails, without having done anything.
-    pub(crate) fn fail_next(op: Op) {
-        fail_nth(op, 0);
-    }
-
-    /// The `n`-th next `op`, counted from 0, fails.
-    pub(crate) fn fail_nth(op: Op, n: usize) {
-        PLAN.with_borrow_mut(|plan| plan.push((op, n)));
-    }
-
-    /// The next append writes only `len` bytes.
-    pub(crate) fn shorten_next_append(len: usize) {
-        shorten_nth_append(0, len);
-    }
-
-    /// The `n`-th next append, counted from 0, writes at most `len` bytes.
-    pub(crate) fn shorten_nth_append(n: usize, len: usize) {
-        SHORT.set(Some((n, len)));
-    }
-
-    /// The `n`-th next operation, counted from 0, and only that, fails with this error of the system.
-    pub(crate) fn refuse_nth(n: usize, errno: i32) {
-        REFUSED.set(Some((n, errno)));
-    }
-
-    /// From the `n`-th operation on, counted from 0, every operation fails, until [`heal`].
-    pub(crate) fn fail_from(n: usize) {
-        COUNT.set(0);
-        FAIL_AT.set(Some(n));
-    }
-
-    /// Nothing fails any more. Returns whether anything that was planned for the `n`-th operation came to be.
-    pub(crate) fn heal() -> bool {
-        PLAN.with_borrow_mut(Vec::clear);
-        SHORT.set(None);
-        REFUSED.set(None);
-        let reached = REACHED.replace(false);
-        FAIL_AT.take().is_some_and(|n| COUNT.get() > n) || reached
-    }
-
-    pub(super) fn limit(bytes: &[u8]) -> &[u8] {
-        match SHORT.take() {
-            Some((0, len)) => {
-                REACHED.set(true);
-                &bytes[..len.min(bytes.len())]
-            }
-            later => {
-                SHORT.set(later.map(|(n, len)| (n - 1, len)));
-                bytes
-            }
-        }
-    }
-
-    pub(super) fn step<T>(op: Op, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let count = COUNT.replace(COUNT.get() + 1);
-        let planned = PLAN.with_borrow_mut(|plan| {
-            let hit = plan
-                .iter()
-                .position(|(planned, left)| *planned == op && *left == 0);
-            for (planned, left) in plan.iter_mut() {
-                if *planned == op {
-                    *left = left.saturating_sub(1);
-                }
-            }
-            hit.map(|at| plan.remove(at)).is_some()
-        });
-        match REFUSED.take() {
-            Some((0, errno)) => {
-                REACHED.set(true);
-                return Err(io::Error::from_raw_os_error(errno));
-            }
-            later => REFUSED.set(later.map(|(n, errno)| (n - 1, errno))),
-        }
-        if planned || FAIL_AT.get().is_some_and(|n| count >= n) {
-            return Err(io::Error::other(format!("injected failure of {op:?}")));
-        }
-        operation()
     }
 }

@@ -4,17 +4,15 @@
 //! plaintext. Elsewhere (network file systems, other systems than Linux) it has a temporary name.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 use super::RANDOM_LEN;
-use crate::fsops;
-#[cfg(test)]
-use crate::testing::disk;
+use crate::fsops::{self, Act, step};
 
 /// Target names longer than this, in bytes, don't show in the temporary name, which has to fit into 255.
 const LONGEST_SHOWN_NAME: usize = 200;
@@ -22,68 +20,92 @@ const LONGEST_SHOWN_NAME: usize = 200;
 #[derive(Debug)]
 pub(super) enum Temporary {
     Unnamed(File),
-    Named(NamedTempFile),
+    Named(Named),
 }
 
 impl Temporary {
     /// Makes it in the directory of `target`, for its owner only.
     pub(super) fn create_for(target: &Path) -> io::Result<Self> {
-        if let Some(file) = unnamed::create_in(fsops::parent(target)) {
-            #[cfg(test)]
-            disk::created(&file, None);
+        let directory = fsops::parent(target);
+        let unnamed = || unnamed::create_in(directory);
+        if let Ok(file) = step(&Act::CreateUnnamed(directory), unnamed) {
             return Ok(Self::Unnamed(file));
         }
-        with_temporary_name(target, |path| {
+        let named = with_temporary_name(target, |path| {
             let mut options = OpenOptions::new();
-            let file = options
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)?;
-            #[cfg(test)]
-            disk::created(&file, Some(path));
-            Ok(file)
-        })
-        .map(Self::Named)
+            options.read(true).write(true).create_new(true).mode(0o600);
+            step(&Act::Create(path), || options.open(path))
+        });
+        named.map(Self::Named)
     }
 
     pub(super) fn as_file(&self) -> &File {
         match self {
             Self::Unnamed(file) => file,
-            Self::Named(file) => file.as_file(),
+            Self::Named(named) => &named.file,
         }
     }
 
     pub(super) fn as_file_mut(&mut self) -> &mut File {
         match self {
             Self::Unnamed(file) => file,
-            Self::Named(file) => file.as_file_mut(),
+            Self::Named(named) => &mut named.file,
         }
     }
 
     /// Gives it the name `target`, in one step.
     pub(super) fn persist(self, target: &Path, overwrite: bool) -> io::Result<()> {
-        let named = match self {
-            Self::Named(file) => file,
-            Self::Unnamed(file) if !overwrite => {
-                return fsops::named(|| unnamed::link(&file, target), &file, target);
-            }
+        let name =
+            |file: &File, path: &Path| step(&Act::Name(file, path), || unnamed::link(file, path));
+        match self {
+            Self::Named(named) => named.persist(target, overwrite),
+            Self::Unnamed(file) if !overwrite => name(&file, target),
             // A link can't replace a file, but a name can: so it gets a temporary one, now that it is whole.
-            Self::Unnamed(file) => with_temporary_name(target, |path| {
-                fsops::named(|| unnamed::link(&file, path), &file, path)?;
-                file.try_clone()
-            })?,
+            Self::Unnamed(file) => {
+                let named = with_temporary_name(target, |path| {
+                    name(&file, path)?;
+                    file.try_clone()
+                });
+                named?.persist(target, overwrite)
+            }
+        }
+    }
+}
+
+/// A file under a temporary name, which is removed with this unless it got another.
+#[derive(Debug)]
+pub(super) struct Named {
+    file: File,
+    path: Option<PathBuf>,
+}
+
+impl Named {
+    fn persist(mut self, target: &Path, overwrite: bool) -> io::Result<()> {
+        let Some(path) = &self.path else {
+            return Ok(());
         };
-        let temporary = named.path().to_owned();
-        fsops::renamed(&temporary, target, || {
-            let persisted = if overwrite {
-                named.persist(target)
-            } else {
-                named.persist_noclobber(target)
-            };
-            persisted.map(drop).map_err(|failed| failed.error)
-        })
+        step(&Act::Rename(path, target), || {
+            if overwrite {
+                return fs::rename(path, target);
+            }
+            let persisted = TempPath::try_from_path(path)?.persist_noclobber(target);
+            persisted.map_err(|refused| {
+                // It is this type's to remove.
+                drop(refused.path.keep());
+                refused.error
+            })
+        })?;
+        self.path = None;
+        Ok(())
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take() {
+            // What this can't remove is known for a leftover by its name.
+            let _ = fsops::unlink(&path);
+        }
     }
 }
 
@@ -91,10 +113,10 @@ impl Temporary {
 fn with_temporary_name(
     target: &Path,
     mut make: impl FnMut(&Path) -> io::Result<File>,
-) -> io::Result<NamedTempFile> {
+) -> io::Result<Named> {
     // The crate's own error would show the temporary name, and not only what the system said.
     let mut refused = None;
-    tempfile::Builder::new()
+    let made = tempfile::Builder::new()
         .prefix(&prefix(target.file_name().unwrap_or_default()))
         .rand_bytes(RANDOM_LEN)
         .suffix(".tmp")
@@ -103,7 +125,12 @@ fn with_temporary_name(
             refused = made.as_ref().err().and_then(io::Error::raw_os_error);
             made
         })
-        .map_err(|error| refused.map_or(error, io::Error::from_raw_os_error))
+        .map_err(|error| refused.map_or(error, io::Error::from_raw_os_error))?;
+    let (file, path) = made.keep().map_err(|failed| failed.error)?;
+    Ok(Named {
+        file,
+        path: Some(path),
+    })
 }
 
 fn prefix(name: &OsStr) -> OsString {
@@ -127,12 +154,11 @@ mod unnamed {
 
     use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
-    /// An unnamed file that can be given a name later; `None` where there is no such thing, or where naming it would fail.
-    pub(super) fn create_in(directory: &Path) -> Option<File> {
+    /// An unnamed file that can be given a name later; an error where there is no such thing, or where naming it would fail.
+    pub(super) fn create_in(directory: &Path) -> io::Result<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let file =
-            File::from(rustix::fs::openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR).ok()?);
-        path(&file).symlink_metadata().is_ok().then_some(file)
+        let file = rustix::fs::openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR)?.into();
+        path(&file).symlink_metadata().map(|_| file)
     }
 
     pub(super) fn link(file: &File, target: &Path) -> io::Result<()> {
@@ -157,8 +183,8 @@ mod unnamed {
     use std::io;
     use std::path::Path;
 
-    pub(super) fn create_in(_: &Path) -> Option<File> {
-        None
+    pub(super) fn create_in(_: &Path) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(super) fn link(_: &File, _: &Path) -> io::Result<()> {
@@ -182,7 +208,9 @@ mod tests {
             let named = with_temporary_name(&target, |path| {
                 File::options().write(true).create_new(true).open(path)
             });
-            let unnamed = unnamed::create_in(directory.path()).map(Temporary::Unnamed);
+            let unnamed = unnamed::create_in(directory.path())
+                .ok()
+                .map(Temporary::Unnamed);
             for mut temporary in [Some(Temporary::Named(named.unwrap())), unnamed]
                 .into_iter()
                 .flatten()
@@ -210,7 +238,9 @@ mod tests {
         let named = with_temporary_name(&target, |path| {
             File::options().write(true).create_new(true).open(path)
         });
-        let unnamed = unnamed::create_in(directory.path()).map(Temporary::Unnamed);
+        let unnamed = unnamed::create_in(directory.path())
+            .ok()
+            .map(Temporary::Unnamed);
         for temporary in [Some(Temporary::Named(named.unwrap())), unnamed]
             .into_iter()
             .flatten()
@@ -231,7 +261,14 @@ mod tests {
             })
             .unwrap();
             assert!(is_leftover(
-                named.path().file_name().unwrap().to_str().unwrap()
+                named
+                    .path
+                    .as_ref()
+                    .unwrap()
+                    .file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
             ));
         }
     }
@@ -240,7 +277,7 @@ mod tests {
     #[test]
     fn an_unnamed_file_shows_nowhere_before_it_is_whole() {
         let directory = tempfile::tempdir().unwrap();
-        if let Some(mut file) = unnamed::create_in(directory.path()) {
+        if let Ok(mut file) = unnamed::create_in(directory.path()) {
             file.write_all(b"plaintext").unwrap();
             assert!(snapshot(directory.path()).is_empty());
         }
