@@ -24,14 +24,10 @@
 //!
 //! # Example
 //!
-//! A directory with its first encrypted file, which is then read from its middle:
+//! A data directory with its first encrypted file, which is then read from its middle:
 //!
 //! ```
-//! use std::fs::File;
-//! use std::io::Write;
-//! use stillkey::clock::unix_now;
-//! use stillkey::core::{Method, Reading};
-//! use stillkey::{Dictionaries, EncryptedFile, EncryptedWriter, Entries, MasterKeySource, Native, create_master_key_file};
+//! use stillkey::{DataKeyManager, ManagerOptions, MasterKeySource, create_master_key_file};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let place = tempfile::tempdir()?;
@@ -39,18 +35,13 @@
 //! create_master_key_file(&key_file)?;
 //! let master_key = MasterKeySource::File(key_file).load()?.key;
 //!
-//! // Write: first the entry, then the file.
-//! let entries = Entries::create(&data, &master_key, Method::Aes256Ctr, unix_now())?;
-//! let key = entries.new_entry("greeting")?;
-//! let file = File::create_new(data.join("greeting"))?;
-//! EncryptedWriter::new(file, key.stream(&Native::detect())).write_all(b"Hello, encrypted world")?;
+//! let manager = DataKeyManager::open_or_create(&data, ManagerOptions::new(master_key))?;
+//! let greeting = manager.create_file("greeting")?;
+//! greeting.file().write_all_at(b"Hello, encrypted world", 0)?;
+//! greeting.file().sync()?;
 //!
-//! // Read, while the writer still holds its lock.
-//! let dictionaries = Dictionaries::read(&data, &master_key, Reading::Strict)?;
-//! let key = dictionaries.file("greeting")?;
-//! let file = EncryptedFile::new(File::open(data.join("greeting"))?, key.stream(&Native::detect()));
 //! let mut word = [0; 9];
-//! file.read_exact_at(&mut word, 7)?;
+//! manager.open_file("greeting")?.file().read_exact_at(&mut word, 7)?;
 //! assert_eq!(&word, b"encrypted");
 //! # Ok(()) }
 //! ```
@@ -100,9 +91,9 @@ pub use config::{
 };
 pub use dictionaries::{
     BackgroundRotation, Bulk, Commits, DataKeyManager, Dictionaries, Entries, FileKey, ManagedFile,
-    Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, RetiredKeys, Started, Startup,
-    Untracked, data_path, is_unfinished, read_file_dictionary, read_key_dictionary,
-    read_key_envelope,
+    ManagerOptions, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, RetiredKeys,
+    Started, Startup, Untracked, data_path, is_unfinished, read_file_dictionary,
+    read_key_dictionary, read_key_envelope,
 };
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "tokio")]

@@ -38,8 +38,8 @@ use crate::error::Error;
 
 pub use entries::{BackgroundRotation, Bulk, Commits, Entries, RetiredKeys};
 pub use manager::{
-    DataKeyManager, ManagedFile, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection,
-    Untracked, data_path, is_unfinished,
+    DataKeyManager, ManagedFile, ManagerOptions, Mismatches, Names, RekeyProgress, RekeyReport,
+    RekeySelection, Untracked, data_path, is_unfinished,
 };
 pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
 pub use startup::{Started, Startup};

@@ -5,7 +5,7 @@
 
 use std::cell::OnceCell;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use stillkey_core::{MasterKey, Method, Reading, RotationPolicy, RotationReason, Version};
 
@@ -78,6 +78,16 @@ impl<'a> Startup<'a> {
             version: None,
             rewrite_threshold: None,
         }
+    }
+
+    pub(super) fn at(mut self, directory: &Path) -> Self {
+        self.directory = directory.to_owned();
+        self
+    }
+
+    pub(super) fn with_policy(mut self, policy: RotationPolicy) -> Self {
+        self.policy = policy;
+        self
     }
 
     /// The master key to fall back to. `load` is called only if the current one turns out to be another than the one in use, and then once.

@@ -1,13 +1,14 @@
 //! Whole directories, whose files' entries change with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use stillkey_core::FileInfo;
 
-use super::files::expect_directory;
 use super::located::Located;
-use super::{Change, DataKeyManager};
+use super::{Change, DataKeyManager, held};
 use crate::error::Error;
 use crate::fsops;
 use crate::observe;
@@ -18,7 +19,7 @@ impl DataKeyManager {
     /// # Errors
     /// [`Error::Io`]; [`Error::Usage`] for a path that isn't below the directory.
     pub fn create_directory(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        fsops::create_directories(&self.locate(path.as_ref())?.path)
+        self.directories.create(&self.locate(path.as_ref())?.path)
     }
 
     /// Removes a directory with all that is in it, and all entries below it.
@@ -43,6 +44,7 @@ impl DataKeyManager {
             }
             for directory in tree.directories.iter().rev() {
                 // The files' names must be gone for good before their entries are.
+                self.directories.forget(directory);
                 fsops::sync_directory(directory)?;
                 fsops::remove_directory(directory)?;
             }
@@ -74,10 +76,11 @@ impl DataKeyManager {
         if fsops::exists(&to.path)? {
             return Err(Error::AlreadyExists { path: to.path });
         }
-        expect_directory(&to.path)?;
+        self.directories.expect(fsops::parent(&to.path))?;
         // What was there once must not come back under these entries.
         fsops::sync_parent(&to.path)?;
         self.entries.change_all(self.moved_entries(&from, &to))?;
+        self.directories.forget(&from.path);
         if let Err(error) = fsops::rename(&from.path, &to.path) {
             if matches!(fsops::exists(&to.path), Ok(false)) && fsops::sync_parent(&to.path).is_ok()
             {
@@ -121,5 +124,73 @@ impl DataKeyManager {
         let below = self.entries.below(&directory.place).into_iter();
         self.entries
             .change_all(below.map(|(_, name, _)| (name, Change::Remove)))
+    }
+}
+
+/// What is known of the names in directories. What an earlier process made, or unlinked, without a sync may be
+/// gone, or back, after a power failure: so "there" and "not there" are believed once the directory has been
+/// synced, and no longer than until an operation in it fails.
+#[derive(Debug)]
+pub(super) struct Directories {
+    /// The data directory, whose own name is the business of whoever made it.
+    root: PathBuf,
+    /// Directories that were synced since the manager was opened, and those above them, up to the root.
+    synced: Mutex<HashSet<PathBuf>>,
+}
+
+impl Directories {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            synced: Mutex::default(),
+        }
+    }
+
+    /// That there is a directory, durably, for a file that is to be made.
+    pub(super) fn expect(&self, directory: &Path) -> Result<(), Error> {
+        if !fsops::exists(directory)? {
+            return Err(Error::io(directory, "open")(io::ErrorKind::NotFound.into()));
+        }
+        let mut synced = held(&self.synced);
+        for directory in self.up_to_root(directory) {
+            if !synced.contains(directory) {
+                fsops::sync_directory(directory)?;
+                synced.insert(directory.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn up_to_root<'d>(&self, directory: &'d Path) -> impl Iterator<Item = &'d Path> {
+        // Outside of the root, there is nothing to go up to.
+        let levels = match directory.strip_prefix(&self.root) {
+            Ok(below) => below.components().count() + 1,
+            Err(_) => 1,
+        };
+        directory.ancestors().take(levels)
+    }
+
+    /// Makes a directory and what is missing above it.
+    pub(super) fn create(&self, directory: &Path) -> Result<(), Error> {
+        let created = fsops::create_directories(directory);
+        // Some may have been made, and their names not synced.
+        created.inspect_err(|_| self.forget(&self.root))?;
+        self.expect(directory)
+    }
+
+    /// To be called when a file turned out not to be there, before anything rests on that. Where there is an
+    /// entry, something went that should have gone with it, so the directory isn't as it was synced.
+    pub(super) fn prove_absent(&self, file: &Located, has_entry: bool) -> Result<(), Error> {
+        let directory = fsops::parent(&file.path);
+        if has_entry {
+            self.forget(directory);
+            return fsops::sync_nearest(directory);
+        }
+        self.expect(directory)
+    }
+
+    /// To be called when what is known of a directory, and of those below it, no longer holds.
+    pub(super) fn forget(&self, directory: &Path) {
+        held(&self.synced).retain(|synced| !synced.starts_with(directory));
     }
 }

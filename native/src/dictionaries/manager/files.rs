@@ -1,9 +1,7 @@
 //! Single files with their entries, in the order in which no crash does harm: an entry may lack its file, a
 //! file never its entry.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
 
 use stillkey_core::FileInfo;
 use stillkey_core::error::NotFound;
@@ -11,7 +9,7 @@ use stillkey_core::error::NotFound;
 use super::super::entries::Durability;
 use super::located::Located;
 use super::locks::Writing;
-use super::{Change, DataKeyManager, held};
+use super::{Change, DataKeyManager};
 use crate::error::Error;
 use crate::file::EncryptedFile;
 use crate::fsops::{self, Access};
@@ -74,16 +72,17 @@ impl DataKeyManager {
         let _span = observe::span!(DEBUG, "create_file", file = file.name.as_str());
         let _locks = self.name_locks.lock(&[&file]);
         self.settle(&file)?;
-        expect_directory(&file.path)?;
+        self.directories.expect(fsops::parent(&file.path))?;
         if fsops::exists(&file.path)? {
             if !overwrite {
                 return Err(Error::AlreadyExists { path: file.path });
             }
             // The bytes must be gone before the entry that they need.
             fsops::expect_file(&file.path)?;
-            fsops::remove(&file.path)?;
+            self.remove(&file)?;
         } else {
-            self.absences.prove(&file, self.find(&file).is_some())?;
+            self.directories
+                .prove_absent(&file, self.find(&file).is_some())?;
         }
         let displaced = self.other_names(&file);
         let key = self
@@ -174,8 +173,13 @@ impl DataKeyManager {
         if fsops::exists(&file.path)? {
             fsops::expect_file(&file.path)?;
         }
-        fsops::remove(&file.path)?;
+        self.remove(&file)?;
         self.forget_entries(&file)
+    }
+
+    fn remove(&self, file: &Located) -> Result<(), Error> {
+        let removed = fsops::remove(&file.path);
+        removed.inspect_err(|_| self.directories.forget(fsops::parent(&file.path)))
     }
 
     /// A file's entry, with the name that it has. Where it has several, that of a new entry comes first.
@@ -208,7 +212,8 @@ impl DataKeyManager {
 
     /// After a failure: the entry of a file that never came to be would only be in the way.
     pub(super) fn forget_entries_of_missing(&self, file: &Located) {
-        if matches!(fsops::exists(&file.path), Ok(false)) && self.absences.prove(file, true).is_ok()
+        if matches!(fsops::exists(&file.path), Ok(false))
+            && self.directories.prove_absent(file, true).is_ok()
         {
             // What this can't remove is an entry without a file.
             let _ = self.forget_entries(file);
@@ -225,37 +230,5 @@ impl DataKeyManager {
     pub(super) fn without_entry(&self, file: &Located) -> Error {
         let absent = NotFound::File(file.name.clone());
         Error::data(&self.layout().file_dict)(absent.into())
-    }
-}
-
-/// That there is a directory for a file that is to be made.
-pub(super) fn expect_directory(path: &Path) -> Result<(), Error> {
-    let directory = fsops::parent(path);
-    if fsops::exists(directory)? {
-        return Ok(());
-    }
-    Err(Error::io(directory, "open")(
-        std::io::ErrorKind::NotFound.into(),
-    ))
-}
-
-/// Where "not there" can be believed. What an earlier process unlinked may come back with the power, until
-/// the directory is synced, and must not come back under the entry of another file.
-#[derive(Debug, Default)]
-pub(super) struct Absences {
-    /// Directories that were synced since the manager was opened, and whose names only it has changed since.
-    synced: Mutex<HashSet<PathBuf>>,
-}
-
-impl Absences {
-    /// To be called when a file turned out not to be there, before anything rests on that. A file that
-    /// `has_entry` went without the manager, which removes both, or only half went with it.
-    pub(super) fn prove(&self, file: &Located, has_entry: bool) -> Result<(), Error> {
-        let directory = fsops::parent(&file.path);
-        if has_entry || !held(&self.synced).contains(directory) {
-            fsops::sync_nearest(directory)?;
-            held(&self.synced).insert(directory.to_owned());
-        }
-        Ok(())
     }
 }

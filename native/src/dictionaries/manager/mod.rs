@@ -5,6 +5,7 @@ mod files;
 mod located;
 mod locks;
 mod moves;
+mod options;
 mod reconcile;
 mod recovery;
 mod rekey;
@@ -22,12 +23,13 @@ use super::{FileKey, Layout};
 use crate::error::Error;
 use crate::observe;
 
-use files::Absences;
+use directories::Directories;
 use locks::{NameLocks, Writers};
 use replacement::Replacing;
 
 pub use files::{ManagedFile, Untracked};
 pub use located::{Names, data_path};
+pub use options::ManagerOptions;
 pub use reconcile::Mismatches;
 pub use rekey::{RekeyProgress, RekeyReport, RekeySelection};
 pub use replacement::is_unfinished;
@@ -41,18 +43,20 @@ pub use replacement::is_unfinished;
 /// its files itself needs no more than [`Entries`].
 ///
 /// ```
-/// use stillkey::core::{MasterKey, Method, RawMasterKey};
-/// use stillkey::{DataKeyManager, Entries, clock::unix_now};
+/// use stillkey::core::{MasterKey, RawMasterKey};
+/// use stillkey::{DataKeyManager, ManagerOptions};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let directory = directory.path();
 /// let master_key = MasterKey::Raw(RawMasterKey::random(&mut stillkey::SysRng)?);
-/// let entries = Entries::create(directory, &master_key, Method::Aes256Ctr, unix_now())?;
-/// let manager = DataKeyManager::new(entries)?;
+/// let manager = DataKeyManager::open_or_create(directory, ManagerOptions::new(master_key))?;
 /// std::thread::scope(|scope| {
 ///     for name in ["1.log", "2.log", "3.log"] {
 ///         let manager = &manager;
-///         scope.spawn(move || manager.create_file(name)?.file().write_all_at(b"first entry", 0).map_err(Into::<Box<dyn std::error::Error + Send + Sync>>::into));
+///         scope.spawn(move || -> std::io::Result<()> {
+///             let log = manager.create_file(name).map_err(std::io::Error::other)?;
+///             log.file().write_all_at(b"first entry", 0)
+///         });
 ///     }
 /// });
 /// manager.rename_file("2.log", "4.log")?;
@@ -69,7 +73,7 @@ pub struct DataKeyManager {
     name_locks: NameLocks,
     replacing: Replacing,
     writers: Arc<Writers>,
-    absences: Absences,
+    directories: Directories,
 }
 
 impl DataKeyManager {
@@ -88,6 +92,7 @@ impl DataKeyManager {
     /// # Errors
     /// [`Error::Io`]; [`Error::Suspended`].
     pub fn new(entries: Entries) -> Result<Self, Error> {
+        let directories = Directories::new(entries.directory());
         let manager = Self {
             entries: Arc::new(entries),
             names: Names::default(),
@@ -95,7 +100,7 @@ impl DataKeyManager {
             name_locks: NameLocks::default(),
             replacing: Replacing::default(),
             writers: Arc::default(),
-            absences: Absences::default(),
+            directories,
         };
         manager.recover()?;
         let entries = &manager.entries;

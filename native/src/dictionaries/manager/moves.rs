@@ -6,7 +6,6 @@ use std::path::Path;
 use stillkey_core::FileInfo;
 
 use super::DataKeyManager;
-use super::files::expect_directory;
 use super::located::Located;
 use crate::error::Error;
 use crate::fsops::{self, Access};
@@ -66,7 +65,10 @@ impl DataKeyManager {
             Some((_, info)) => self.set_entry(&to, info)?,
             None => self.forget_entries(&to)?,
         }
-        transfer(&from, &to).inspect_err(|_| self.forget_entries_of_missing(&to))
+        transfer(&from, &to).inspect_err(|_| {
+            self.directories.forget(fsops::parent(&from.path));
+            self.forget_entries_of_missing(&to);
+        })
     }
 
     /// Takes in a file that was encrypted elsewhere with a key that
@@ -101,7 +103,7 @@ impl DataKeyManager {
                 path: to.path.clone(),
             });
         }
-        expect_directory(&to.path)?;
-        self.absences.prove(to, self.find(to).is_some())
+        self.directories.expect(fsops::parent(&to.path))?;
+        self.directories.prove_absent(to, self.find(to).is_some())
     }
 }

@@ -103,7 +103,7 @@ impl DataKeyManager {
             self.expect_free(&file)?;
         }
         let replacement = self.begin_replacement(&file)?;
-        fsops::create_directories(fsops::parent(&file.path))?;
+        self.directories.create(fsops::parent(&file.path))?;
         self.replace(
             &replacement,
             &file,
@@ -257,7 +257,7 @@ impl DataKeyManager {
             self.set_entry(&old, info)?;
             fsops::rename(&file.path, &old.path)?;
         } else {
-            self.absences.prove(file, replaced.is_some())?;
+            self.directories.prove_absent(file, replaced.is_some())?;
         }
         // The file keeps the name that it has.
         let name = replaced.map_or_else(|| file.name.clone(), |(name, _)| name);
