@@ -159,6 +159,10 @@ fn transpose<const N: usize>(planes: &mut Planes<N>) {
 /// XORs the keystream over the blocks.
 fn xor<const N: usize>(words: &[Planes<N>; 4], blocks: InOutBuf<'_, '_, Block>) {
     let [first, second, third, fourth] = words.each_ref().map(|words| words.as_flattened());
+    assert!(
+        blocks.len() <= first.len(),
+        "as much keystream as there are blocks"
+    );
     let words = first.iter().zip(second).zip(third.iter().zip(fourth));
     for (mut block, ((first, second), (third, fourth))) in blocks.into_iter().zip(words) {
         let words = [first, second, third, fourth].map(|word| word.to_be_bytes());

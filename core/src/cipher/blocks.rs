@@ -104,15 +104,19 @@ impl<B: CtrBlocks> Blockwise<B> {
 
     /// XORs `data`, which begins `skip` bytes into the block of `counter` and ends within `N` blocks.
     #[inline(never)]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "data that doesn't fit must not pass for encrypted"
+    )]
     fn staged<const N: usize>(&self, counter: u128, skip: usize, data: InOutBuf<'_, '_, u8>) {
         let mut stage = [Block::default(); N];
         let end = skip + data.len();
-        let used = stage.get_mut(..end.div_ceil(BLOCK_LEN)).unwrap_or_default();
+        let used = &mut stage[..end.div_ceil(BLOCK_LEN)];
         let bytes = Array::slice_as_flattened_mut(used);
-        copy(data.get_in(), bytes.get_mut(skip..end).unwrap_or_default());
+        bytes[skip..end].copy_from_slice(data.get_in());
         self.whole(counter, (&mut *used).into());
         let bytes = Array::slice_as_flattened(used);
-        copy(bytes.get(skip..end).unwrap_or_default(), data.into_out());
+        data.into_out().copy_from_slice(&bytes[skip..end]);
         // Beside the data, the stage holds bare keystream.
         used.fill(Block::default());
         optimization_barrier(used);
@@ -130,14 +134,6 @@ impl<B: CtrBlocks> Blockwise<B> {
             }
             _ => self.0.apply_blocks(counter, blocks),
         }
-    }
-}
-
-/// Both are equally long.
-fn copy(from: &[u8], to: &mut [u8]) {
-    debug_assert_eq!(from.len(), to.len());
-    if let Some(from) = from.get(..to.len()) {
-        to.copy_from_slice(from);
     }
 }
 

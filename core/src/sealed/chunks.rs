@@ -263,7 +263,8 @@ fn appending(
 ) -> Result<(), Error> {
     let start = out.len();
     out.resize(start + len, 0);
-    let done = work(out.get_mut(start..).unwrap_or_default());
+    #[expect(clippy::indexing_slicing, reason = "it has just been extended")]
+    let done = work(&mut out[start..]);
     if done.is_err() {
         out.truncate(start);
     }

@@ -232,12 +232,11 @@ impl Header {
         }
         let data_key = self.unwrap_data_key(master_keys, context)?;
         let object_keys = self.object_keys(&data_key);
-        let authenticated = self
-            .bytes
-            .split_last_chunk::<{ keys::LEN }>()
-            .map(|(authenticated, _)| authenticated);
+        let Some((authenticated, _)) = self.bytes.split_last_chunk::<{ keys::LEN }>() else {
+            unreachable!("a header that was parsed ends with its code");
+        };
         if !object_keys.commits_to(&self.commitment)
-            || !object_keys.verifies(authenticated.unwrap_or_default(), &self.mac)
+            || !object_keys.verifies(authenticated, &self.mac)
         {
             return Err(damaged(0, Finding::HeaderForged));
         }

@@ -80,14 +80,17 @@ impl Pieces {
         }
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`out` has been extended; no more is taken than there is"
+    )]
     fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         while !bytes.is_empty() {
             let start = out.len();
             out.resize(start + self.output_len(bytes.len()), 0);
-            let room = out.get_mut(start..).unwrap_or_default();
-            let pushed = self.push_to(bytes, room, &OneThread);
+            let pushed = self.push_to(bytes, &mut out[start..], &OneThread);
             out.truncate(start + pushed.as_ref().map_or(0, |pushed| pushed.written));
-            bytes = bytes.get(pushed?.taken..).unwrap_or_default();
+            bytes = &bytes[pushed?.taken..];
         }
         self.failed.clone().map_or(Ok(()), Err)
     }
@@ -126,6 +129,7 @@ impl Pieces {
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`len` is the shorter of both")]
     fn run_stream(
         &mut self,
         bytes: &[u8],
@@ -133,12 +137,10 @@ impl Pieces {
         workers: &dyn Workers,
     ) -> (Pushed, Option<Error>) {
         let Body::Stream(stream) = &mut self.body else {
-            return (Pushed::default(), None);
+            unreachable!("chunks are not a stream");
         };
         let len = bytes.len().min(out.len());
-        let (source, destination) = (bytes.get(..len), out.get_mut(..len));
-        let (source, destination) = (source.unwrap_or_default(), destination.unwrap_or_default());
-        match workers.stream(stream, source, destination) {
+        match workers.stream(stream, &bytes[..len], &mut out[..len]) {
             Ok(()) => {
                 stream.seek(stream.position() + len as u64);
                 let (taken, written) = (len, len);
@@ -149,6 +151,10 @@ impl Pieces {
     }
 
     /// Works on the chunks that more bytes follow and that `out` has room for. What is left is taken in if it is no more than a chunk.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`count` is of chunks that `bytes` has and `out` has room for"
+    )]
     fn run_chunks(
         &mut self,
         bytes: &[u8],
@@ -157,7 +163,7 @@ impl Pieces {
     ) -> (Pushed, Option<Error>) {
         let possible = self.output_len(bytes.len());
         let Body::Chunked(chunks) = &self.body else {
-            return (Pushed::default(), None);
+            unreachable!("a stream has no chunks");
         };
         let (from, to) = self.direction.chunk_lens(chunks);
         let (possible, first) = (possible / to, self.next_chunk);
@@ -174,8 +180,8 @@ impl Pieces {
                 direction: self.direction,
                 first,
                 pending: &self.pending,
-                source: behind.get(..source_len).unwrap_or_default(),
-                destination: out.get_mut(..written).unwrap_or_default(),
+                source: &behind[..source_len],
+                destination: &mut out[..written],
             };
             if let Err(bad) = workers.chunks(stretch) {
                 let good = usize::try_from(bad.number.saturating_sub(first)).unwrap_or_default();
@@ -187,8 +193,7 @@ impl Pieces {
             taken = missing + source_len;
         }
         if count == possible {
-            self.pending
-                .extend_from_slice(bytes.get(taken..).unwrap_or_default());
+            self.pending.extend_from_slice(&bytes[taken..]);
             taken = bytes.len();
         }
         (Pushed { taken, written }, None)
@@ -339,10 +344,11 @@ pub fn open(
     let header = Header::parse(object)?;
     let mut opener = Opener::new(header.open(master_keys, context, &Portable)?);
     let mut plaintext = Zeroizing::new(Vec::with_capacity(object.len()));
-    opener.push(
-        object.get(header.as_bytes().len()..).unwrap_or_default(),
-        &mut plaintext,
-    )?;
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the header is the object's beginning"
+    )]
+    opener.push(&object[header.as_bytes().len()..], &mut plaintext)?;
     opener.finish(&mut plaintext)?;
     Ok(plaintext)
 }

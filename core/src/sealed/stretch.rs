@@ -85,6 +85,12 @@ impl<'a> Stretch<'a> {
     /// The first failure. Of two halves, that of the first comes first: `first.and(second)`.
     pub fn run(self) -> Result<(), BadChunk> {
         let (from, to) = self.direction.chunk_lens(self.chunks);
+        let chunks = self.bytes() / from;
+        assert_eq!(
+            (self.bytes(), self.destination.len()),
+            (chunks * from, chunks * to),
+            "whole chunks, and room for each"
+        );
         let sources = self.pending.chunks_exact(from);
         let sources = sources.chain(self.source.chunks_exact(from));
         let destinations = self.destination.chunks_exact_mut(to);

@@ -39,7 +39,7 @@ fn invalid(error: stillkey_core::Error) -> io::Error {
 }
 
 /// A reader or writer that claims to have moved more bytes than it was given.
-fn implausible() -> io::Error {
+pub(crate) fn implausible() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
         "the underlying reader or writer reported more bytes than it was given; it must be fixed",

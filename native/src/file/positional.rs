@@ -50,7 +50,11 @@ impl EncryptedFile {
             return self.file.read_at(buffer, offset);
         };
         let len = within(offset, buffer.len());
-        let buffer = buffer.get_mut(..len).unwrap_or_default();
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "`len` is at most that of the buffer"
+        )]
+        let buffer = &mut buffer[..len];
         let read = self.file.read_at(buffer, offset)?;
         let data = buffer.get_mut(..read).ok_or_else(implausible)?;
         if data.is_empty() {

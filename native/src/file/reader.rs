@@ -56,7 +56,11 @@ impl<R: Read> Read for EncryptedReader<R> {
             return self.inner.read(buffer);
         };
         let len = within(stream.position(), buffer.len());
-        let buffer = buffer.get_mut(..len).unwrap_or_default();
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "`len` is at most that of the buffer"
+        )]
+        let buffer = &mut buffer[..len];
         let read = self.inner.read(buffer)?;
         let data = buffer.get_mut(..read).ok_or_else(implausible)?;
         parallel::apply(stream, stream.position(), data).map_err(invalid)?;

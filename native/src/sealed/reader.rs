@@ -8,6 +8,7 @@ use stillkey_core::{EncryptionContext, MasterKey};
 use zeroize::Zeroizing;
 
 use super::{FIRST_PIECE, data_error, read_header};
+use crate::file::implausible;
 use crate::parallel::{self, Threads};
 use crate::provider::Native;
 
@@ -69,7 +70,11 @@ impl<R: Read> SealedReader<R> {
     /// much of `buffer` is plaintext now.
     fn advance(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.sealed.is_empty() && matches!(self.state, State::Open(_)) {
-            self.sealed = 0..self.inner.read(&mut self.body)?;
+            let read = self.inner.read(&mut self.body)?;
+            if read > self.body.len() {
+                return Err(implausible());
+            }
+            self.sealed = 0..read;
         }
         let advanced = match std::mem::replace(&mut self.state, State::Ended) {
             State::Open(opener) if self.sealed.is_empty() => self.finish(*opener).map(|()| 0),
@@ -96,7 +101,8 @@ impl<R: Read> SealedReader<R> {
         opener: &mut Opener,
         buffer: &mut [u8],
     ) -> Result<usize, stillkey_core::Error> {
-        let body = self.body.get(self.sealed.clone()).unwrap_or_default();
+        #[expect(clippy::indexing_slicing, reason = "a range of what was read into it")]
+        let body = &self.body[self.sealed.clone()];
         let room = opener.output_len(body.len());
         let one = self.header.chunk_size().unwrap_or(1).min(room);
         let fits = buffer.len() >= one;
@@ -136,7 +142,11 @@ impl<R: Read> Read for SealedReader<R> {
                 return Ok(read);
             }
         }
-        let mut ready = self.plaintext.get(self.ready.clone()).unwrap_or_default();
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "a range of what was opened into it"
+        )]
+        let mut ready = &self.plaintext[self.ready.clone()];
         let read = ready.read(buffer)?;
         self.ready.start += read;
         Ok(read)

@@ -7,7 +7,7 @@ use stillkey_core::{EncryptionContext, MasterKey};
 use zeroize::Zeroizing;
 
 use super::{data_error, read_header};
-use crate::file::KeptOpen;
+use crate::file::{KeptOpen, implausible};
 use crate::provider::Native;
 
 /// A sealed object as a file of its plaintext, with [`Read`] and [`Seek`].
@@ -140,27 +140,33 @@ impl<R: Read + Seek> Read for SealedFile<R> {
                     self.header.as_bytes().len() as u64 + self.position,
                 ))?;
                 let read = self.inner.read(buffer)?;
+                let data = buffer.get_mut(..read).ok_or_else(implausible)?;
                 stream
                     .at(self.position)
-                    .apply_at(self.position, buffer.get_mut(..read).unwrap_or_default())
+                    .apply_at(self.position, data)
                     .map_err(data_error)?;
                 read
             }
             SeekableBody::Chunked { chunks, .. } => {
                 let chunk_size = chunks.chunk_size() as u64;
-                let within = usize::try_from(self.position % chunk_size).unwrap_or_default();
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "less than the size of a chunk"
+                )]
+                let within = (self.position % chunk_size) as usize;
                 self.open_chunk(self.position / chunk_size)?;
                 let SeekableBody::Chunked {
                     open: Some(chunk), ..
                 } = &self.body
                 else {
-                    return Ok(0);
+                    unreachable!("it has just been opened");
                 };
-                chunk
-                    .plaintext
-                    .get(within..)
-                    .unwrap_or_default()
-                    .read(buffer)?
+                #[expect(
+                    clippy::indexing_slicing,
+                    reason = "the position is before the plaintext's end, so within the chunk's"
+                )]
+                let mut rest = &chunk.plaintext[within..];
+                rest.read(buffer)?
             }
         };
         self.position += read as u64;

@@ -8,6 +8,7 @@ use stillkey_core::sealed::{Options, Sealer};
 use stillkey_core::{EncryptionContext, MasterKey};
 
 use super::data_error;
+use crate::file::implausible;
 use crate::parallel::{self, Threads};
 use crate::provider::Native;
 
@@ -85,7 +86,11 @@ impl<W: Write> SealedWriter<W> {
             mut sealed,
             waiting,
         } = self;
-        inner.write_all(sealed.get(waiting).unwrap_or_default())?;
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "a range of what was sealed into it"
+        )]
+        inner.write_all(&sealed[waiting])?;
         sealed.clear();
         sealer.finish(&mut sealed).map_err(data_error)?;
         inner.write_all(&sealed)?;
@@ -121,12 +126,18 @@ impl<W: Write> Write for SealedWriter<W> {
 }
 
 impl<W: Write> SealedWriter<W> {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a range of what was sealed into it"
+    )]
     fn flush_sealed(&mut self) -> io::Result<()> {
         while !self.waiting.is_empty() {
-            let waiting = self.sealed.get(self.waiting.clone()).unwrap_or_default();
-            let written = self.inner.write(waiting)?;
+            let written = self.inner.write(&self.sealed[self.waiting.clone()])?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
+            }
+            if written > self.waiting.len() {
+                return Err(implausible());
             }
             self.waiting.start += written;
         }
@@ -158,6 +169,49 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Reports more than it was given, after what it was given by `new`.
+    struct Boasting(bool);
+
+    impl Write for Boasting {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len() + usize::from(self.0))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Read for Boasting {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            Ok(buffer.len() + usize::from(self.0))
+        }
+    }
+
+    #[test]
+    fn a_reader_or_writer_that_reports_more_than_it_was_given_is_refused() {
+        let keys = [MasterKey::Raw(
+            RawMasterKey::new(SecretBytes::new(vec![1; 32])).unwrap(),
+        )];
+        let (options, context) = (Options::default(), EncryptionContext::new());
+        let mut writer = SealedWriter::new(Boasting(false), &options, &keys, &context).unwrap();
+        writer.inner.0 = true;
+        let error = writer.write_all(&vec![0; 1 << 20]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+
+        let mut object = Vec::new();
+        let writer = SealedWriter::new(&mut object, &options, &keys, &context).unwrap();
+        writer.finish().unwrap();
+        let header_len = stillkey_core::sealed::Header::parse(&object)
+            .unwrap()
+            .as_bytes()
+            .len();
+        let inner = object[..header_len].chain(Boasting(true));
+        let mut reader = SealedReader::new(inner, &keys, &context).unwrap();
+        let error = reader.read(&mut [0; 100]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
     }
 
     #[test]

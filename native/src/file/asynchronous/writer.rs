@@ -77,10 +77,13 @@ impl<W> AsyncEncryptedWriter<W> {
 
 impl<W: AsyncWrite + Unpin> AsyncEncryptedWriter<W> {
     /// Writes what is waiting.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a range of what was encrypted into it"
+    )]
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(waiting) = self.scratch.get(self.waiting.clone())
-            && !waiting.is_empty()
-        {
+        while !self.waiting.is_empty() {
+            let waiting = &self.scratch[self.waiting.clone()];
             let written = ready!(Pin::new(&mut self.inner).poll_write(cx, waiting));
             let written = written.and_then(|written| match written {
                 0 => Err(io::ErrorKind::WriteZero.into()),

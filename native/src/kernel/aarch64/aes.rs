@@ -68,7 +68,7 @@ fn encrypt<const KEYS: usize, const N: usize>(
     mut group: [Vector; N],
 ) -> [Vector; N] {
     let [full_rounds @ .., before_last, last] = keys.as_slice() else {
-        return group;
+        unreachable!("there are 11 round keys or more");
     };
     for key in full_rounds {
         group = group.map(|block| Vector(vaesmcq_u8(vaeseq_u8(block.0, key.0))));
