@@ -111,7 +111,9 @@ impl DataKeyManager {
         // A replacement changes the file's entry, so an entry that stands before and after the opening is
         // that of what was opened.
         let before = self.find(&file).map(|(_, info)| info);
-        if let Ok(opened) = fsops::open(&file.path, Access::Read)
+        // No entry twice says less: a file may have come, and gone again, with its entry in between.
+        if before.is_some()
+            && let Ok(opened) = fsops::open(&file.path, Access::Read)
             && self.find(&file).map(|(_, info)| info) == before
         {
             return self.managed(opened, &file, before, None);

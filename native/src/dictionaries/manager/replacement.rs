@@ -16,7 +16,7 @@ use super::super::place::Place;
 use super::located::Located;
 use super::{Change, DataKeyManager, FileKey, held};
 use crate::error::Error;
-use crate::file::{EncryptedReader, EncryptedWriter};
+use crate::file::{EncryptedReader, EncryptedWriter, implausible};
 use crate::fsops::{self, Access, Output};
 use crate::install;
 use crate::observe;
@@ -334,8 +334,9 @@ fn copy_piece(
     loop {
         match from.read(buffer) {
             Ok(read) => {
-                to.write_all(buffer.get(..read).unwrap_or_default())
-                    .map_err(Error::io(path, "write"))?;
+                let bytes = buffer.get(..read).ok_or_else(implausible);
+                let bytes = bytes.map_err(Error::io(path, "read what is to be written to it"))?;
+                to.write_all(bytes).map_err(Error::io(path, "write"))?;
                 return Ok(read);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
