@@ -96,7 +96,8 @@ fn it_shows_what_the_engine_does_without_its_lock_and_ends_on_a_signal() {
         served.value("stillkey_files_under_older_keys").as_deref(),
         Some("0")
     );
-    let current = manager.keys().current().unwrap().unwrap().1.creation_time;
+    let keys = manager.entries().keys();
+    let current = keys.current().unwrap().unwrap().1.creation_time;
     let created = served.value("stillkey_data_key_created_timestamp_seconds");
     assert_eq!(created, Some(current.to_string()));
 

@@ -317,7 +317,10 @@ impl Slot {
     }
 
     /// As [`Slot::new`], for what can be done without: `None` where locked memory is short. Never ends the process.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "for a kernel of that processor")
+    )]
     pub(super) fn optional(arena: &'static Arena, len: usize) -> Option<Self> {
         let address = arena.change(|state| state.take_optional(slot_size(len)))?;
         Some(Self {
