@@ -4,8 +4,10 @@ mod file_log;
 mod files;
 mod keys;
 mod log;
+mod synced;
 
 pub use file_log::{Batch, Changes, FileLog, Write};
 pub use files::{FileDictionary, FileInfo};
 pub use keys::{KeyDictionary, KeyEntry, RotationPolicy, RotationReason};
 pub use log::{LocatedRecord, LogReader, Reading, Record, Recovered, UNSYNCED_LIMIT, Verdict};
+pub use synced::SyncedLength;

@@ -138,6 +138,11 @@ pub enum Finding {
     },
     /// As [`Finding::IntactRecordInside`], but with so many possible records behind it that they were not all tried; no torn append looks like that.
     TornOrDamaged,
+    /// What had been synced is missing or torn.
+    SyncedBytesLost {
+        /// Up to where the file had been synced: bytes from its start.
+        synced: u64,
+    },
     /// An envelope without this metadata entry.
     MetadataMissing(&'static str),
     /// An envelope's metadata entry of the wrong length.
@@ -403,6 +408,13 @@ impl fmt::Display for Finding {
                 write!(
                     f,
                     "doesn't end where its lengths say, and too much that looks like records follows for a torn append; {LOG_DAMAGED}"
+                )
+            }
+            Self::SyncedBytesLost { synced } => {
+                write!(
+                    f,
+                    "ends or is torn here, though it had been synced up to byte {synced}, as file.synced says; {LOG_DAMAGED}, \
+                     or remove file.synced if an older file.dict was put here on purpose"
                 )
             }
             Self::MetadataMissing(name) => write!(f, "no metadata entry {name:?}; {RESTORE}"),

@@ -175,6 +175,15 @@ impl Error {
         }
     }
 
+    /// Whether some space on the disk would help.
+    pub(crate) fn is_for_want_of_space(&self) -> bool {
+        let (Self::Io { source, .. } | Self::InDoubt { source, .. }) = self else {
+            return false;
+        };
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(source.kind(), StorageFull | QuotaExceeded)
+    }
+
     /// For `map_err`: `action` on `path` failed, with an error about its data taken out of the [`io::Error`] that carried it.
     ///
     /// ```

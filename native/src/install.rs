@@ -108,6 +108,18 @@ pub fn write_file(path: impl Into<PathBuf>, bytes: &[u8], overwrite: bool) -> Re
     file.commit(overwrite)
 }
 
+/// Writes a new file with the owner and permissions of another one, and returns it.
+pub(crate) fn write_file_like(path: &Path, bytes: &[u8], model: &File) -> Result<File, Error> {
+    let mut new = AtomicFile::create(path)?;
+    let failed = Error::io(path, "write");
+    let model = model.metadata().map_err(&failed)?;
+    new.write_all(bytes).map_err(&failed)?;
+    adopt(new.as_file(), &model).map_err(&failed)?;
+    let file = new.as_file().try_clone().map_err(&failed)?;
+    new.commit(false)?;
+    Ok(file)
+}
+
 /// Whether a file name is that of a temporary file which an interrupted [`AtomicFile`] or TiKV may have left:
 /// `.NAME.RANDOM.tmp`, `key.NUMBER.tmp` or `file.NUMBER.tmp`.
 ///

@@ -182,6 +182,11 @@ pub(crate) fn repairing(path: &Path, good_len: Option<u64>) {
     }
 }
 
+/// What is about to be cut off the log stands in a file of its own.
+pub(crate) fn torn_tail_kept(path: &Path, at: u64, len: usize) {
+    event!(WARN, "kept the torn end of the file dictionary", path => path.display(), at, len);
+}
+
 /// A new data key is in use. `reason`: why it was due; `None` if it was asked for.
 pub(crate) fn data_key_rotated(id: u64, method: Method, reason: Option<RotationReason>) {
     let reason = match reason {

@@ -228,15 +228,15 @@ impl<'a> LogReader<'a> {
             return false; // What lies so far before the end was acknowledged.
         }
         let len = RawRecord::claimed_len(self.rest).min(self.rest.len());
-        let mut start = 0;
+        #[expect(clippy::cast_possible_truncation, reason = "less than a sector")]
+        let into_sector = (self.at % SECTOR as u64) as usize;
+        let (mut start, mut end) = (0, SECTOR - into_sector);
         while start < len {
-            let into_sector = (self.at + start as u64) % SECTOR as u64;
-            let end = start + SECTOR - usize::try_from(into_sector).unwrap_or_default();
-            let part = self.rest.get(start..end.min(self.rest.len()));
+            let part = self.rest.get(start..end).or(self.rest.get(start..));
             if part.is_some_and(is_zero) {
                 return true;
             }
-            start = end;
+            (start, end) = (end, end + SECTOR);
         }
         false
     }
@@ -271,7 +271,8 @@ impl<'a> Iterator for LogReader<'a> {
                     checksum: raw.stored_checksum,
                     record,
                 };
-                self.rest = self.rest.get(raw.len()..).unwrap_or_default();
+                // Its lengths fit, so this can't be past the end; if it were, going on would lose entries.
+                (_, self.rest) = self.rest.split_at(raw.len());
                 self.at += located.len;
                 self.count += 1;
                 Some(located)

@@ -4,14 +4,19 @@
 //! A failed append may have left a part of a record, and a failed sync may have lost pages that the system then calls clean. The first is
 //! cut off and the file read again; after the second, only bytes that are written anew, to another file, can be trusted.
 
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use stillkey_core::{FileLog, Reading, Recovered, UNSYNCED_LIMIT, Verdict, Write};
+use stillkey_core::{FileLog, Reading, Recovered, SyncedLength, UNSYNCED_LIMIT, Verdict, Write};
 
 use super::durable::{DurableFile, Trust};
 use super::reader::read_file_dictionary;
+use super::synced::SyncedMark;
+use super::torn_tail_name;
 use crate::error::Error;
 use crate::fsops::{self, Access, Pinned};
+use crate::install;
 use crate::observe::{self, Stopwatch};
 
 /// The file. What it should hold is the caller's [`FileLog`], the same in every call.
@@ -21,11 +26,14 @@ pub(super) struct LogFile {
     file: DurableFile,
     /// Bytes that were appended since the last sync.
     unsynced: usize,
+    mark: SyncedMark,
+    /// Whether what is past the good length was found when the file was opened, and not kept yet.
+    has_torn_tail: bool,
 }
 
 impl LogFile {
-    /// Takes over a file that was pinned, then read and synced, and trims its torn tail. A damaged log is an
-    /// error, and the file is not touched.
+    /// Takes over a file that was pinned, then read and synced, and trims its torn tail, once that is kept in a
+    /// file of its own. A damaged log is an error, and the file is not touched.
     pub(super) fn open(
         path: &Path,
         mut pinned: Pinned,
@@ -44,8 +52,18 @@ impl LogFile {
         let log = FileLog::new(recovered.dictionary, recovered.version, threshold);
         let mut file = DurableFile::take_over(path, pinned, Access::Append);
         file.set_trust(trust);
-        let mut file = Self { file, unsynced: 0 };
-        file.repair(&log)?;
+        let mut file = Self {
+            file,
+            unsynced: 0,
+            mark: SyncedMark::beside(path),
+            has_torn_tail: trust == Trust::UpToGood,
+        };
+        match file.repair(&log) {
+            // The next change tries again. On a full disk, that may be the one that makes room.
+            Err(error) if error.is_for_want_of_space() => {}
+            repaired => repaired?,
+        }
+        file.begin_mark()?;
         Ok((file, log))
     }
 
@@ -74,7 +92,7 @@ impl LogFile {
         if self.unsynced == 0 {
             return Ok(());
         }
-        let synced = self.sync();
+        let synced = self.sync().map(|()| self.advance_mark());
         self.repaired(synced, log)
     }
 
@@ -90,10 +108,18 @@ impl LogFile {
     /// Puts these bytes in the place of the file.
     pub(super) fn replace(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let watch = Stopwatch::start();
-        self.file.replace(bytes)?;
-        observe::file_dictionary_replaced(self.file.path(), bytes, watch);
-        self.unsynced = 0;
-        Ok(())
+        self.keep_torn_tail()?;
+        self.mark.withdraw()?;
+        let replaced = self.file.replace(bytes);
+        if replaced.is_ok() {
+            observe::file_dictionary_replaced(self.file.path(), bytes, watch);
+            self.unsynced = 0;
+        }
+        // Whether it is the new file or still the old one.
+        if self.file.trust() == Trust::Durable {
+            self.begin_mark()?;
+        }
+        replaced
     }
 
     /// Rewrites the file if that is due, and returns whether it did. A failed compaction is due again after the next change: what is in the
@@ -128,7 +154,24 @@ impl LogFile {
         self.file
             .set_good_len(self.file.good_len() + bytes.len() as u64);
         self.file.set_trust(Trust::Durable);
+        self.advance_mark();
         Ok(())
+    }
+
+    fn begin_mark(&mut self) -> Result<(), Error> {
+        let pinned = self.file.pinned()?;
+        let mut start = [0; SyncedLength::START];
+        let read = pinned.file.read_exact_at(&mut start, 0);
+        read.map_err(Error::io(pinned.path(), "read"))?;
+        let synced = pinned.good.len - self.unsynced as u64;
+        self.mark.begin(&pinned.file, start, synced);
+        Ok(())
+    }
+
+    fn advance_mark(&mut self) {
+        if self.unsynced == 0 {
+            self.mark.advance(self.file.good_len());
+        }
     }
 
     fn sync(&mut self) -> Result<(), Error> {
@@ -159,6 +202,7 @@ impl LogFile {
     }
 
     fn cut_off(&mut self, log: &FileLog) -> Result<(), Error> {
+        self.keep_torn_tail()?;
         let pinned = self.file.pinned()?;
         fsops::truncate(&pinned.file, pinned.good.len, pinned.path())?;
         self.sync()?;
@@ -171,6 +215,36 @@ impl LogFile {
             });
         }
         self.file.set_trust(Trust::Durable);
+        self.begin_mark()
+    }
+
+    /// Keeps what is about to be cut off: what looks like an append that nobody was told of may be all that is
+    /// left of something else.
+    fn keep_torn_tail(&mut self) -> Result<(), Error> {
+        if !self.has_torn_tail {
+            return Ok(());
+        }
+        let pinned = self.file.pinned()?;
+        let at = pinned.good.len;
+        let (mut file, mut tail) = (&pinned.file, Vec::new());
+        file.seek(SeekFrom::Start(at))
+            .and_then(|_| file.read_to_end(&mut tail))
+            .map_err(Error::io(pinned.path(), "read"))?;
+        // Zeros are what a file has that grew before its content came.
+        if tail.iter().any(|byte| *byte != 0) {
+            let kept = (1..).map(|n| pinned.path().with_file_name(torn_tail_name(n)));
+            for path in kept {
+                match install::write_file_like(&path, &tail, &pinned.file) {
+                    Err(Error::AlreadyExists { .. }) => {}
+                    Err(error) => return Err(error),
+                    Ok(_) => {
+                        observe::torn_tail_kept(&path, at, tail.len());
+                        break;
+                    }
+                }
+            }
+        }
+        self.has_torn_tail = false;
         Ok(())
     }
 }

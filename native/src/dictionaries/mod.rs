@@ -15,6 +15,7 @@ mod reader;
 mod retired;
 mod sealed_keys;
 mod startup;
+mod synced;
 #[cfg(test)]
 mod tests;
 
@@ -50,8 +51,32 @@ const LOCK: &str = "stillkey.lock";
 const RETIRED_DICT: &str = "retired.dict";
 const NEXT_RETIRED_DICT: &str = "retired-next.dict";
 
-/// The files of a dictionary directory that are its own.
-const OWN: [&str; 5] = [KEY_DICT, FILE_DICT, LOCK, RETIRED_DICT, NEXT_RETIRED_DICT];
+const FILE_SYNCED: &str = "file.synced";
+
+/// The files of a dictionary directory that are its own; beside them, those of [`torn_tail_name`].
+const OWN: [&str; 6] = [
+    KEY_DICT,
+    FILE_DICT,
+    LOCK,
+    RETIRED_DICT,
+    NEXT_RETIRED_DICT,
+    FILE_SYNCED,
+];
+
+const TORN_TAIL: &str = "file.torn-";
+
+/// Where the `n`-th torn end of `file.dict` is kept that was cut off.
+fn torn_tail_name(n: u64) -> String {
+    format!("{TORN_TAIL}{n}")
+}
+
+/// Whether a file of this name in a dictionary directory is its own: in any case, for there are file systems
+/// that fold it.
+fn is_own(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let number = name.strip_prefix(TORN_TAIL);
+    OWN.contains(&&*name) || number.is_some_and(|number| number.parse::<u64>().is_ok())
+}
 
 /// Where the files of a dictionary directory are.
 #[derive(Clone, Debug)]

@@ -5,8 +5,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::OWN;
-
 /// The location of a file in its plainest form: the path from the directory on, or an absolute path for a
 /// file outside of it. Two spellings of one location give equal places, and no place contains `..`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,11 +21,10 @@ impl Place {
         self.0.as_os_str().is_empty()
     }
 
-    /// Whether this is one of the files that the dictionaries are kept in. In any case: there are file
-    /// systems that fold it.
+    /// Whether this is one of the files that the dictionaries are kept in.
     pub(super) fn is_own(&self) -> bool {
         let name = self.below_root().and_then(Path::to_str);
-        name.is_some_and(|name| OWN.iter().any(|own| own.eq_ignore_ascii_case(name)))
+        name.is_some_and(super::is_own)
     }
 
     /// The path from `directory` to this place, if it is below it.

@@ -10,7 +10,7 @@ use stillkey_core::{
 };
 use zeroize::Zeroizing;
 
-use super::{FileKey, Layout};
+use super::{FileKey, Layout, synced};
 use crate::error::{Error, ErrorKind};
 use crate::fsops;
 use crate::observe::{self, Stopwatch};
@@ -159,6 +159,7 @@ pub fn read_key_envelope(path: impl AsRef<Path>) -> Result<Envelope, Error> {
 }
 
 /// Reads the `file.dict` at `path`, wherever it is; it takes no master key. Damage in its log is a verdict, not an error.
+/// What `file.synced` beside it says to have been synced must be there, unless it is read as TiKV reads it.
 ///
 /// # Errors
 /// [`Error::Data`] when header or content can't be read; [`Error::NotAFile`], [`Error::Io`].
@@ -168,8 +169,14 @@ pub fn read_file_dictionary(path: impl AsRef<Path>, reading: Reading) -> Result<
     let mut attempts = 0..ATTEMPTS;
     loop {
         let watch = Stopwatch::start();
+        // First what has been synced, then the file, which has at least that.
+        let synced = synced::read(path).filter(|_| reading != Reading::Tikv);
         let file = fsops::read(path)?;
         let recovered = FileDictionary::recover(&file, reading).map_err(Error::data(path));
+        let recovered = recovered.map(|recovered| match synced {
+            Some(synced) => synced.judge(&file, reading, recovered),
+            None => recovered,
+        });
         let damaged = match &recovered {
             Ok(recovered) => matches!(recovered.verdict, Verdict::Corrupt { .. }),
             Err(_) => true,

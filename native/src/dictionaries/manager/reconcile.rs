@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::super::OWN;
+use super::super::is_own;
 use super::Change;
 use super::replacement::is_unfinished;
 use super::{DataKeyManager, data_path};
@@ -49,12 +49,12 @@ impl DataKeyManager {
             return Err(error);
         }
         names.sort_unstable();
-        let own = OWN.map(|name| directory.join(name));
         let mut files = fsops::tree(directory)?.files;
         files.retain(|path| {
             let name = path.file_name().and_then(|name| name.to_str());
             let is_leftover = name.is_some_and(install::is_leftover);
-            !with_entry.contains(path) && !own.contains(path) && !is_leftover
+            let is_own = path.parent() == Some(directory) && name.is_some_and(is_own);
+            !with_entry.contains(path) && !is_own && !is_leftover
         });
         Ok(Mismatches {
             entries_without_file: names,

@@ -3,6 +3,7 @@
 mod failures;
 mod group;
 mod startup;
+mod synced;
 
 use std::fs;
 use std::path::Path;
@@ -16,8 +17,8 @@ use stillkey_core::{
 use tempfile::TempDir;
 
 use super::{
-    Dictionaries, Entries, FILE_DICT, KEY_DICT, LOCK, read_file_dictionary, read_key_dictionary,
-    read_key_envelope,
+    Dictionaries, Entries, FILE_DICT, FILE_SYNCED, KEY_DICT, LOCK, read_file_dictionary,
+    read_key_dictionary, read_key_envelope,
 };
 use crate::error::{Error, ErrorKind};
 use crate::testing::{master_key, snapshot};
@@ -218,17 +219,23 @@ fn a_wrong_master_key_writes_nothing() {
 #[test]
 fn a_damaged_log_writes_nothing_and_answers_nothing() {
     let directory = directory_with(&["a"]);
-    let mut damaged = record("b");
-    damaged[8] = 9;
-    append(directory.path(), &damaged);
-    append(directory.path(), &record("c"));
+    let path = directory.path().join(FILE_DICT);
+    let start_of_b = fs::read(&path).unwrap().len();
+    for name in ["b", "c"] {
+        open(&directory).new_entry(name).unwrap();
+    }
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[start_of_b + 8] = 9;
+    fs::write(&path, damaged).unwrap();
     fs::write(directory.path().join(LOCK), b"of a crashed holder").unwrap();
-    for _ in 0..2 {
+    // An older release leaves no word of what was synced, and TiKV no lock file either.
+    for missing in [None, Some(LOCK), Some(FILE_SYNCED)] {
+        let gone = missing.map(|name| fs::remove_file(directory.path().join(name)));
+        gone.transpose().unwrap();
         let before = snapshot(directory.path());
         let error = Entries::open(&directory, &master_key(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged);
         assert_eq!(snapshot(directory.path()), before);
-        let _ = fs::remove_file(directory.path().join(LOCK));
     }
     let dictionaries = read(&directory);
     assert_eq!(
