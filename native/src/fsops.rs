@@ -148,15 +148,28 @@ impl Pinned {
 
 /// Reads a regular file whole. It may hold keys in the clear, so the bytes are zeroized when dropped.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut file = open(path, Access::Read)?;
+    read_up_to(path, u64::MAX)
+}
+
+/// As [`read`], for a file that has no reason to be longer than `limit` bytes.
+pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let file = open(path, Access::Read)?;
     let len = identity(&file, path)?.len;
+    if len > limit {
+        let why = format!("{len} bytes long, which is more than the {limit} that it may have");
+        let error = io::Error::new(io::ErrorKind::InvalidData, why);
+        return Err(Error::io(path, "read")(error));
+    }
     // One byte more than expected, so that a file that doesn't grow is read without moving the buffer.
     let capacity = usize::try_from(len).unwrap_or_default().saturating_add(1);
     let mut bytes = Zeroizing::new(Vec::new());
     bytes
         .try_reserve_exact(capacity)
         .map_err(|_| Error::io(path, "read")(io::ErrorKind::OutOfMemory.into()))?;
-    step(&Act::Read(path), || file.read_to_end(&mut bytes)).map_err(Error::io(path, "read"))?;
+    let read = step(&Act::Read(path), || {
+        file.take(limit).read_to_end(&mut bytes)
+    });
+    read.map_err(Error::io(path, "read"))?;
     Ok(bytes)
 }
 

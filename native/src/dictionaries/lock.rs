@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::OFlags;
 
@@ -20,7 +20,6 @@ const HOLDER_LIMIT: u64 = 512;
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
-    path: PathBuf,
     signed: bool,
 }
 
@@ -36,19 +35,26 @@ impl Lock {
 
     /// Takes the lock and makes its file if need be.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
-        let file = open(path, true).map_err(Error::io(path, "create"))?;
-        // Made by root in a service's directory, it must not keep the service itself out later.
-        let adopted = fs::metadata(fsops::parent(path))
-            .and_then(|directory| fchown(&file, Some(directory.uid()), Some(directory.gid())));
-        drop(adopted); // Only root may do that, and for anyone else the file is theirs already.
-        Self::take(file, path)
+        let file = match open(path, true) {
+            Ok(file) => {
+                // Made by root in a service's directory, it must not keep the service itself out later.
+                let adopted = fs::metadata(fsops::parent(path)).and_then(|directory| {
+                    fchown(&file, Some(directory.uid()), Some(directory.gid()))
+                });
+                drop(adopted); // Only root may do that, and for anyone else the file is theirs already.
+                Ok(file)
+            }
+            // Not a file to give away: who knows whose it is.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(path, false),
+            Err(error) => Err(error),
+        };
+        Self::take(file.map_err(Error::io(path, "create"))?, path)
     }
 
     fn take(file: File, path: &Path) -> Result<Self, Error> {
         match file.try_lock() {
             Ok(()) => Ok(Self {
                 file,
-                path: path.to_owned(),
                 signed: false,
             }),
             Err(TryLockError::WouldBlock) => Err(Error::Locked {
@@ -59,22 +65,25 @@ impl Lock {
         }
     }
 
-    /// Writes down who holds the lock, for those who find it taken.
-    pub(super) fn sign(&mut self) -> Result<(), Error> {
-        self.signed = true;
-        let line = format!("{}\n", signature());
-        self.file
-            .set_len(0)
-            .and_then(|()| self.file.rewind())
-            .and_then(|()| self.file.write_all(line.as_bytes()))
-            .map_err(Error::io(&self.path, "write"))
+    /// Writes down who holds the lock, for those who find it taken. That only informs: a full disk is no
+    /// reason not to go on, and a file with a second name may be another program's.
+    pub(super) fn sign(&mut self) {
+        self.signed = self.file.metadata().is_ok_and(|file| file.nlink() == 1);
+        if self.signed {
+            let line = format!("{}\n", signature());
+            let _ = self
+                .file
+                .set_len(0)
+                .and_then(|()| self.file.rewind())
+                .and_then(|()| self.file.write_all(line.as_bytes()));
+        }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.signed {
-            // The line only informs: if it can't be removed, the next holder overwrites it.
+            // If it can't be removed, the next holder overwrites it.
             let _ = self.file.set_len(0);
         }
     }
@@ -84,7 +93,7 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
-        .create(create)
+        .create_new(create)
         .mode(0o600)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
         .open(path)
@@ -132,5 +141,23 @@ mod tests {
         );
         assert_eq!((lock.uid(), lock.gid()), (owner.uid(), owner.gid()));
         assert!(!is_root || lock.uid() == 12345);
+    }
+
+    #[test]
+    fn a_file_with_another_name_is_locked_and_left_as_it_is() {
+        let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let _ = std::os::unix::fs::chown(directory.path(), Some(12345), Some(12345));
+        let victim = elsewhere.path().join("victim");
+        fs::write(&victim, b"of another program").unwrap();
+        let before = fs::metadata(&victim).unwrap();
+        let path = directory.path().join("stillkey.lock");
+        fs::hard_link(&victim, &path).unwrap();
+        let mut lock = Lock::create(&path).unwrap();
+        lock.sign();
+        assert!(matches!(Lock::create(&path), Err(Error::Locked { .. })));
+        drop(lock);
+        let after = fs::metadata(&victim).unwrap();
+        assert_eq!(after.uid(), before.uid());
+        assert_eq!(fs::read(&victim).unwrap(), b"of another program");
     }
 }

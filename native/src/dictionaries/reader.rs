@@ -144,7 +144,7 @@ pub fn read_key_dictionary(
     master_key: &MasterKey,
 ) -> Result<KeyDictionary, Error> {
     let (path, watch) = (path.as_ref(), Stopwatch::start());
-    let keys = KeyDictionary::open(&fsops::read(path)?, master_key).map_err(Error::data(path))?;
+    let keys = KeyDictionary::open(&read_keys(path)?, master_key).map_err(Error::data(path))?;
     observe::key_dictionary_read(watch);
     Ok(keys)
 }
@@ -155,7 +155,14 @@ pub fn read_key_dictionary(
 /// [`Error::Data`], [`Error::NotAFile`], [`Error::Io`].
 pub fn read_key_envelope(path: impl AsRef<Path>) -> Result<Envelope, Error> {
     let path = path.as_ref();
-    KeyDictionary::envelope(&fsops::read(path)?).map_err(Error::data(path))
+    KeyDictionary::envelope(&read_keys(path)?).map_err(Error::data(path))
+}
+
+/// Some million keys, which is more than anybody has had a reason to make.
+const LONGEST_KEY_DICT: u64 = 64 << 20;
+
+fn read_keys(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    fsops::read_up_to(path, LONGEST_KEY_DICT)
 }
 
 /// Reads the `file.dict` at `path`, wherever it is; it takes no master key. Damage in its log is a verdict, not an error.

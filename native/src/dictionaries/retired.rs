@@ -50,17 +50,24 @@ impl RetiredDictionary {
         }
     }
 
-    /// Replaces them.
-    pub(super) fn write(
-        &mut self,
+    /// What [`RetiredDictionary::put`] takes.
+    pub(super) fn seal(
+        &self,
         mut keys: KeyDictionary,
         master_key: &MasterKey,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Vec<u8>>, Error> {
         if keys.is_empty() {
-            return self.file.remove();
+            return Ok(None);
         }
-        let sealed = seal(&mut keys, master_key, self.file.path())?;
-        self.file.replace(&sealed)
+        seal(&mut keys, master_key, self.file.path()).map(Some)
+    }
+
+    /// Replaces them; by none for `None`.
+    pub(super) fn put(&mut self, sealed: Option<&[u8]>) -> Result<(), Error> {
+        match sealed {
+            Some(sealed) => self.file.replace(sealed),
+            None => self.file.remove(),
+        }
     }
 
     /// To be called before `key.dict` is sealed under another master key, and [`RetiredDictionary::take_next`] after that.

@@ -3,9 +3,12 @@
 //! When it isn't known whether a change is durable, it hasn't happened: what was there before is written
 //! once more, before anything else.
 
+use std::collections::HashSet;
 use std::path::Path;
 
-use stillkey_core::{DataKey, KeyDictionary, KeyEntry, MasterKey, Method, RotationReason};
+use stillkey_core::{
+    DataKey, FileDictionary, KeyDictionary, KeyEntry, MasterKey, Method, RotationReason,
+};
 
 use super::durable::{DurableFile, Trust};
 use super::reader::read_key_envelope;
@@ -104,40 +107,97 @@ impl SealedKeys {
         Ok(true)
     }
 
-    /// Puts keys aside that no file uses, and forgets those that were put aside `grace` seconds ago or more. Returns the ids of both.
-    pub(super) fn retire(
+    /// Decides which keys no file uses and are put aside, and which were put aside `grace` seconds ago or more
+    /// and are forgotten; never one that is used. Nothing is written yet.
+    pub(super) fn plan_retirement(
         &mut self,
-        unused: Vec<u64>,
+        used: &HashSet<u64>,
         grace: u64,
         now: u64,
-    ) -> Result<(Vec<u64>, Vec<u64>), Error> {
+    ) -> Result<Retirement, Error> {
         self.settle()?;
         let mut aside = RetiredDictionary::find(self.file.path())?;
-        let mut retired = aside.read(&self.master_key)?;
-        let is_over = |entry: &KeyEntry| {
-            let since = entry.retired_at.unwrap_or(now);
-            now.saturating_sub(since) >= grace
-        };
-        let over = retired.iter().filter(|(_, entry)| is_over(entry));
-        let forgotten: Vec<_> = over.map(|(id, _)| id).collect();
-        for id in &forgotten {
-            retired.remove(*id);
-        }
+        let mut put_aside = aside.read(&self.master_key)?;
         let mut keys = self.keys.duplicate();
-        for id in &unused {
-            if let Some(mut entry) = keys.remove(*id) {
-                entry.retired_at = Some(now);
-                retired.insert(*id, entry);
+        let (mut forgotten, mut in_both) = (Vec::new(), false);
+        for (id, entry) in put_aside.duplicate().iter() {
+            let since = entry.retired_at.unwrap_or(now);
+            if keys.get(id).is_ok() {
+                // What an interruption has left, or what came back when the directory was opened.
+                put_aside.remove(id);
+                in_both = true;
+            } else if now.saturating_sub(since) >= grace && !used.contains(&id) {
+                put_aside.remove(id);
+                forgotten.push(id);
             }
         }
-        if !unused.is_empty() || !forgotten.is_empty() {
+        let unused = keys.iter().filter(|(id, entry)| {
+            let is_young = now.saturating_sub(entry.creation_time) < grace;
+            !used.contains(id) && *id != keys.current_key_id() && !is_young
+        });
+        let retired: Vec<_> = unused.map(|(id, _)| id).collect();
+        for id in &retired {
+            if let Some(mut entry) = keys.remove(*id) {
+                entry.retired_at = Some(now);
+                put_aside.insert(*id, entry);
+            }
+        }
+        let mut plan = Retirement {
+            aside,
+            new_aside: None,
+            new_keys: None,
+            retired,
+            forgotten,
+        };
+        if in_both || !plan.retired.is_empty() || !plan.forgotten.is_empty() {
             self.expect_same_kind_of_seal()?;
-            aside.write(retired, &self.master_key)?;
+            plan.new_aside = Some(plan.aside.seal(put_aside, &self.master_key)?);
         }
-        if !unused.is_empty() {
-            self.save(keys, self.master_key.clone())?;
+        if !plan.retired.is_empty() {
+            let sealed = self.seal(&mut keys, &self.master_key)?;
+            plan.new_keys = Some((keys, sealed));
         }
-        Ok((unused, forgotten))
+        Ok(plan)
+    }
+
+    /// Carries a plan out, between which and now no key has changed.
+    pub(super) fn carry_out(&mut self, plan: Retirement) -> Result<(), Error> {
+        let Retirement {
+            mut aside,
+            new_aside,
+            new_keys,
+            ..
+        } = plan;
+        if let Some(sealed) = new_aside {
+            aside.put(sealed.as_deref())?;
+        }
+        match new_keys {
+            Some((keys, sealed)) => self.install(keys, self.master_key.clone(), &sealed),
+            None => Ok(()),
+        }
+    }
+
+    /// Brings back keys that were put aside although these entries name them: after a file dictionary has
+    /// come back from a backup, for example. What can't be read stays where it is.
+    pub(super) fn restore_used(&mut self, files: &FileDictionary) -> Result<(), Error> {
+        let named = files.unsorted().map(|(_, info)| info.key_id);
+        let missing: HashSet<_> = named.filter(|id| self.keys.get(*id).is_err()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut aside = RetiredDictionary::find(self.file.path())?;
+        let Ok(put_aside) = aside.read(&self.master_key) else {
+            return Ok(());
+        };
+        let mut keys = self.keys.duplicate();
+        for (id, entry) in put_aside.iter().filter(|(id, _)| missing.contains(id)) {
+            keys.insert(id, back(entry));
+        }
+        if keys.len() == self.keys.len() {
+            return Ok(());
+        }
+        self.expect_same_kind_of_seal()?;
+        self.save(keys, self.master_key.clone())
     }
 
     /// Brings back the keys that were put aside, and returns their ids.
@@ -149,9 +209,7 @@ impl SealedKeys {
         let mut restored = Vec::new();
         for (id, entry) in retired.iter() {
             if keys.get(id).is_err() {
-                let mut entry = entry.duplicate();
-                entry.retired_at = None;
-                keys.insert(id, entry);
+                keys.insert(id, back(entry));
                 restored.push(id);
             }
         }
@@ -160,7 +218,7 @@ impl SealedKeys {
             self.save(keys, self.master_key.clone())?;
         }
         // Keys that are in both places do no harm there, and are found there the next time.
-        let emptied = aside.write(KeyDictionary::new(), &self.master_key);
+        let emptied = aside.put(None);
         let _ = emptied.inspect_err(observe::retired_keys_left);
         Ok(restored)
     }
@@ -180,13 +238,27 @@ impl SealedKeys {
     }
 
     fn save(&mut self, mut keys: KeyDictionary, master_key: MasterKey) -> Result<(), Error> {
-        let watch = Stopwatch::start();
+        let sealed = self.seal(&mut keys, &master_key)?;
+        self.install(keys, master_key, &sealed)
+    }
+
+    fn seal(&self, keys: &mut KeyDictionary, master_key: &MasterKey) -> Result<Vec<u8>, Error> {
         if !self.master_key.is_secure() {
             // Others may have put keys of their own into an unsealed file, and denied that it was one.
             keys.mark_exposed();
         }
-        let sealed = seal(&mut keys, &master_key, self.file.path())?;
-        if let Err(error) = self.file.replace(&sealed) {
+        seal(keys, master_key, self.file.path())
+    }
+
+    /// Takes keys over that are sealed, once that is durable.
+    fn install(
+        &mut self,
+        keys: KeyDictionary,
+        master_key: MasterKey,
+        sealed: &[u8],
+    ) -> Result<(), Error> {
+        let watch = Stopwatch::start();
+        if let Err(error) = self.file.replace(sealed) {
             // If this fails too, the next change tries again, and reports why it can't.
             let _ = self.settle();
             return Err(error);
@@ -211,6 +283,33 @@ impl SealedKeys {
         }
         Ok(())
     }
+}
+
+/// Keys that change places: decided and sealed, which may have taken a key service's time, and ready to be
+/// written.
+#[derive(Debug)]
+pub(super) struct Retirement {
+    aside: RetiredDictionary,
+    /// What `retired.dict` shall hold, if that is something else; within, `None` for no file.
+    new_aside: Option<Option<Vec<u8>>>,
+    new_keys: Option<(KeyDictionary, Vec<u8>)>,
+    pub(super) retired: Vec<u64>,
+    pub(super) forgotten: Vec<u64>,
+}
+
+impl Retirement {
+    /// Whether no key goes that is used.
+    pub(super) fn spares(&self, used: &HashSet<u64>) -> bool {
+        let mut gone = self.retired.iter().chain(&self.forgotten);
+        !gone.any(|id| used.contains(id))
+    }
+}
+
+/// A key that is in use again.
+fn back(entry: &KeyEntry) -> KeyEntry {
+    let mut entry = entry.duplicate();
+    entry.retired_at = None;
+    entry
 }
 
 /// The bytes of a `key.dict` that has been opened again: a key service may be willing to wrap and not to unwrap, and found out later, that

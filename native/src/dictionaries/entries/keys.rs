@@ -135,7 +135,8 @@ impl Entries {
     }
 
     /// Puts data keys aside that no file uses, in the side file `retired.dict` under the same master key, and forgets those that have been
-    /// there for `grace` seconds. The current key stays, and so does one that is younger than that: a file for it may be on its way.
+    /// there for `grace` seconds. A key there that an entry names again stays, and is back
+    /// when the directory is opened. The current key stays, and so does one that is younger than that: a file for it may be on its way.
     /// `now`: seconds since 1970-01-01 UTC.
     ///
     /// An entry that an engine keeps elsewhere, a backup of `file.dict` for example, may still need such a key: choose `grace` accordingly, and
@@ -145,21 +146,32 @@ impl Entries {
     /// [`Error::Data`] when the side file can't be read; those of [`Entries::rotate_data_key`].
     pub fn retire_keys(&self, grace: u64, now: u64) -> Result<RetiredKeys, Error> {
         let mut sealed_keys = held(&self.sealed_keys);
-        // Until the keys are gone, no entry is made that could name one of them.
-        let _alone = self.issuing.write().unwrap_or_else(PoisonError::into_inner);
-        // What only seems removed, and would come back after a crash, still needs its key.
-        self.bulk().sync_all()?;
-        let used: HashSet<u64> =
-            self.survey(|files| files.unsorted().map(|(_, info)| info.key_id).collect());
-        let keys = sealed_keys.keys();
-        let unused = keys.iter().filter(|(id, entry)| {
-            let is_young = now.saturating_sub(entry.creation_time) < grace;
-            !used.contains(id) && *id != keys.current_key_id() && !is_young
-        });
-        let unused = unused.map(|(id, _)| id).collect();
-        let (retired, forgotten) = sealed_keys.retire(unused, grace, now)?;
-        self.publish(&sealed_keys);
-        Ok(RetiredKeys { retired, forgotten })
+        loop {
+            // A key service may take its time; entries are made meanwhile.
+            let plan = sealed_keys.plan_retirement(&self.used_keys()?, grace, now)?;
+            // Until the keys are gone, no entry is made that could name one of them.
+            let _alone = self.issuing.write().unwrap_or_else(PoisonError::into_inner);
+            if !plan.spares(&self.used_keys()?) {
+                continue;
+            }
+            let outcome = RetiredKeys {
+                retired: plan.retired.clone(),
+                forgotten: plan.forgotten.clone(),
+            };
+            sealed_keys.carry_out(plan)?;
+            self.publish(&sealed_keys);
+            return Ok(outcome);
+        }
+    }
+
+    /// The keys that entries name, and will after a crash.
+    fn used_keys(&self) -> Result<HashSet<u64>, Error> {
+        let mut log_file = held(&self.log_file);
+        let view = self.view();
+        // What only seems removed, and would come back, still needs its key.
+        log_file.sync_all(&view.files)?;
+        let files = view.files.dictionary().unsorted();
+        Ok(files.map(|(_, info)| info.key_id).collect())
     }
 
     /// Brings all keys back that [`Entries::retire_keys`] has put aside, and returns their ids.

@@ -36,7 +36,7 @@ impl Entries {
         fsops::create_directories(&layout.directory)?;
         let mut lock = Lock::create(&layout.lock)?;
         layout.check_unused()?;
-        lock.sign()?;
+        lock.sign();
 
         let mut keys = KeyDictionary::new();
         keys.rotate(method, now, &mut SysRng)?;
@@ -120,7 +120,7 @@ impl Proven {
         seal_under: Option<&MasterKey>,
     ) -> Result<Entries, Error> {
         let layout = self.layout;
-        self.lock.sign()?;
+        self.lock.sign();
         // A writer that crashed may have left what we have just read in the page cache only; files that build on it must not outlive it.
         fsops::sync(&self.pinned_keys.file, &layout.key_dict)?;
         fsops::sync(&self.pinned_files.file, &layout.file_dict)?;
@@ -131,6 +131,7 @@ impl Proven {
         if let Some(master_key) = seal_under {
             sealed_keys.rotate_master_key(master_key)?;
         }
+        sealed_keys.restore_used(&recovered.dictionary)?;
         let log = LogFile::open(&layout.file_dict, self.pinned_files, recovered)?;
         layout.remove_leftovers()?;
         Ok(Entries::new(layout, sealed_keys, log, self.lock))

@@ -1,6 +1,7 @@
 //! Entries and keys, as many threads see them.
 
 use std::collections::BTreeSet;
+use std::sync::mpsc;
 use std::thread;
 
 use stillkey_core::{
@@ -458,6 +459,99 @@ fn keys_that_no_file_uses_are_put_aside_come_back_and_are_forgotten_in_the_end()
     );
     assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
     assert!(entries.entry("a").is_ok());
+}
+
+#[test]
+fn a_key_that_entries_name_again_is_back_when_the_directory_is_opened_and_never_forgotten() {
+    const GRACE: u64 = 10;
+    let (directory, entries) = entries();
+    let open = || Entries::open(&directory, &master_key(1)).unwrap();
+    let path = directory.path().join("file.dict");
+    let used = entries.new_entry("a").unwrap().info().key_id;
+    entries.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
+    drop(entries);
+    let backup = std::fs::read(&path).unwrap();
+    let entries = open();
+    entries.remove_entry("a").unwrap();
+    let retired = entries.retire_keys(GRACE, NOW + GRACE).unwrap().retired;
+    assert_eq!(retired, [used]);
+    drop(entries);
+    // An older one is put there on purpose.
+    std::fs::write(&path, backup).unwrap();
+    std::fs::remove_file(directory.path().join("file.synced")).unwrap();
+    assert!(open().entry("a").is_ok());
+    for later in 2..4 {
+        let changed = open().retire_keys(GRACE, NOW + later * GRACE).unwrap();
+        assert_eq!(changed, RetiredKeys::default());
+        assert!(open().entry("a").is_ok());
+    }
+    assert!(!directory.path().join("retired.dict").exists());
+}
+
+/// A key service that says when it is asked to wrap, and then waits to be told to go on.
+#[derive(Debug)]
+struct Hesitant {
+    asked: Mutex<mpsc::Sender<()>>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl KeyService for Hesitant {
+    fn vendor(&self) -> &str {
+        "TEST"
+    }
+
+    fn provider(&self) -> u8 {
+        200
+    }
+
+    fn wrap(
+        &self,
+        key: &SecretBytes,
+        _: &EncryptionContext,
+    ) -> Result<WrappedKey, stillkey_core::Error> {
+        self.asked.lock().unwrap().send(()).unwrap();
+        let told = self.go_on.lock().unwrap().recv_timeout(PATIENCE);
+        told.map_err(|_| stillkey_core::Error::Unavailable("nobody said go on".into()))?;
+        Ok(WrappedKey {
+            blob: key.danger_bytes().to_vec(),
+            ..WrappedKey::default()
+        })
+    }
+
+    fn unwrap(
+        &self,
+        wrapped: &WrappedKey,
+        _: &EncryptionContext,
+    ) -> Result<SecretBytes, stillkey_core::Error> {
+        Ok(SecretBytes::new(wrapped.blob.clone()))
+    }
+}
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+#[test]
+fn entries_are_made_while_a_key_service_takes_its_time_over_the_keys_that_are_put_aside() {
+    let (_directory, entries) = entries();
+    entries.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
+    let ((asked, is_asked), (go_on, told)) = (mpsc::channel(), mpsc::channel());
+    let service = Hesitant {
+        asked: Mutex::new(asked),
+        go_on: Mutex::new(told),
+    };
+    go_on.send(()).unwrap();
+    let service = MasterKey::Service(Arc::new(service));
+    entries.rotate_master_key(&service).unwrap();
+    is_asked.recv_timeout(PATIENCE).unwrap();
+    thread::scope(|scope| {
+        let retired = scope.spawn(|| entries.retire_keys(0, NOW + 1));
+        // One for each of the two files.
+        for name in ["a", "b"] {
+            is_asked.recv_timeout(PATIENCE).unwrap();
+            entries.new_entry(name).unwrap();
+            go_on.send(()).unwrap();
+        }
+        assert_eq!(retired.join().unwrap().unwrap().retired.len(), 1);
+    });
 }
 
 #[test]

@@ -579,3 +579,17 @@ fn a_missing_data_key_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn a_key_dictionary_of_a_terabyte_is_refused_for_its_length() {
+    let directory = directory_with(&["a"]);
+    let file = fs::File::options()
+        .write(true)
+        .open(directory.path().join(KEY_DICT));
+    file.unwrap().set_len(1 << 40).unwrap();
+    let error = Entries::open(&directory, &master_key(1)).unwrap_err();
+    assert!(
+        error.to_string().contains("1099511627776 bytes long"),
+        "{error}"
+    );
+}

@@ -233,7 +233,11 @@ fn rekey_tells_a_lost_data_key_from_a_missing_file() {
     let retired = manager.entries().retire_keys(10, 100).unwrap().retired;
     assert_eq!(retired, [info.key_id]);
     drop(manager);
+    // Back from a backup, but not the key that it needs.
     fs::write(directory.path().join("file.dict"), backup).unwrap();
+    for side_file in ["file.synced", "retired.dict"] {
+        fs::remove_file(directory.path().join(side_file)).unwrap();
+    }
     let manager = DataKeyManager::open(directory.path(), &master_key(1)).unwrap();
     let selection = RekeySelection::default();
     let report = manager.rekey(&selection, None, |_| ControlFlow::Continue(()));
