@@ -92,8 +92,8 @@ pub use config::{
 pub use dictionaries::{
     BackgroundRotation, Bulk, Commits, DataKeyManager, Dictionaries, Entries, FileKey, ManagedFile,
     ManagerOptions, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, RetiredKeys,
-    Started, Startup, Untracked, data_path, is_unfinished, read_file_dictionary,
-    read_key_dictionary, read_key_envelope,
+    Started, Startup, Untracked, data_path, is_dictionary_file, is_unfinished,
+    read_file_dictionary, read_key_dictionary, read_key_envelope,
 };
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "tokio")]

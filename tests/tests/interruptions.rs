@@ -85,7 +85,6 @@ fn a_full_disk_leaves_the_old_state_and_no_temporary_file() {
         "store -d vault put big new",
         "store -d vault put big --force",
         "store -d vault put small --force",
-        "store -d vault rm small",
     ] {
         let kib = if words.contains("small") { 0 } else { 1 };
         on_a_full_disk(&sandbox, kib, words).expect_failure(7, &["cannot ", "; free some space"]);
@@ -101,7 +100,19 @@ fn a_full_disk_leaves_the_old_state_and_no_temporary_file() {
             assert!(found.stdout == expected, "{words}: {name}: {found:?}");
         }
     }
+    // Nothing is written before a file is removed, which makes room; here, not enough for the log.
+    on_a_full_disk(&sandbox, 0, "store -d vault rm small")
+        .expect_failure(7, &["cannot ", "; free some space"]);
+    assert!(!sandbox.path("vault/small").exists());
+    let verified = sandbox.run(call(&["verify", "-d", "vault"]));
+    verified.expect_status(5);
     // And with room again, everything works.
+    sandbox
+        .run(call(&["store", "-d", "vault", "rm", "small"]))
+        .expect_status(0);
+    sandbox
+        .run(call(&["store", "-d", "vault", "put", "small"]))
+        .expect_status(0);
     sandbox
         .run(call(&["store", "-d", "vault", "put", "small", "--force"]))
         .expect_status(0);

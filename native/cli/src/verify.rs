@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use stillkey::core::Verdict;
-use stillkey::{Dictionaries, ErrorKind, is_leftover, is_unfinished};
+use stillkey::{Dictionaries, ErrorKind, is_dictionary_file, is_leftover, is_unfinished};
 use walkdir::WalkDir;
 
 use crate::dictionaries::{DictArgs, PlaceArgs};
@@ -156,9 +156,7 @@ impl Args {
                 .to_string();
             if is_leftover(&name) {
                 report.leftovers.push(relative);
-            } else if !matches!(&*relative, "key.dict" | "file.dict" | "stillkey.lock")
-                && !known.contains(&normal(entry.path()))
-            {
+            } else if !is_dictionary_file(&relative) && !known.contains(&normal(entry.path())) {
                 report.without_entry.push(relative);
             }
         }

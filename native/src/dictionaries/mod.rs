@@ -70,9 +70,16 @@ fn torn_tail_name(n: u64) -> String {
     format!("{TORN_TAIL}{n}")
 }
 
-/// Whether a file of this name in a dictionary directory is its own: in any case, for there are file systems
-/// that fold it.
-fn is_own(name: &str) -> bool {
+/// Whether a file of this name in a dictionary directory belongs to the dictionaries: `key.dict`, `file.dict`,
+/// the lock, and the side files that Stillkey keeps beside them. Upper and lower case are the same, since
+/// there are file systems that don't tell them apart.
+///
+/// ```
+/// assert!(stillkey::is_dictionary_file("key.dict"));
+/// assert!(stillkey::is_dictionary_file("file.torn-1"));
+/// assert!(!stillkey::is_dictionary_file("000001.sst"));
+/// ```
+pub fn is_dictionary_file(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let number = name.strip_prefix(TORN_TAIL);
     OWN.contains(&&*name) || number.is_some_and(|number| number.parse::<u64>().is_ok())

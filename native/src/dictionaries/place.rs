@@ -24,7 +24,7 @@ impl Place {
     /// Whether this is one of the files that the dictionaries are kept in.
     pub(super) fn is_own(&self) -> bool {
         let name = self.below_root().and_then(Path::to_str);
-        name.is_some_and(super::is_own)
+        name.is_some_and(super::is_dictionary_file)
     }
 
     /// The path from `directory` to this place, if it is below it.

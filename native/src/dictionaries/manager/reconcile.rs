@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::super::is_own;
+use super::super::is_dictionary_file;
 use super::Change;
 use super::replacement::is_unfinished;
 use super::{DataKeyManager, data_path};
@@ -53,7 +53,7 @@ impl DataKeyManager {
         files.retain(|path| {
             let name = path.file_name().and_then(|name| name.to_str());
             let is_leftover = name.is_some_and(install::is_leftover);
-            let is_own = path.parent() == Some(directory) && name.is_some_and(is_own);
+            let is_own = path.parent() == Some(directory) && name.is_some_and(is_dictionary_file);
             !with_entry.contains(path) && !is_own && !is_leftover
         });
         Ok(Mismatches {

@@ -11,7 +11,7 @@ use super::super::NOW;
 use super::world::{
     Between, Effect, GRACE, Known, LATER, MasterKeyNumber, Setting, key, open, path, start,
 };
-use crate::dictionaries::{Dictionaries, is_own};
+use crate::dictionaries::{Dictionaries, is_dictionary_file};
 use crate::error::{Error, ErrorKind};
 use crate::testing::disk::stale;
 
@@ -249,7 +249,7 @@ impl Expected {
         let tree = crate::fsops::tree(root).unwrap();
         for file in tree.files {
             let name = file.strip_prefix(root).unwrap().to_str().unwrap();
-            let is_expected = is_own(name)
+            let is_expected = is_dictionary_file(name)
                 || name.starts_with("next")
                 || name == "foreign"
                 || name.ends_with(".tmp") && crate::is_leftover(name.rsplit('/').next().unwrap())
