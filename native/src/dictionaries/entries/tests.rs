@@ -555,6 +555,35 @@ fn entries_are_made_while_a_key_service_takes_its_time_over_the_keys_that_are_pu
 }
 
 #[test]
+fn a_key_that_an_entry_gets_while_keys_are_put_aside_stays() {
+    let (_directory, entries) = entries();
+    let info = entries.new_entry("a").unwrap().info().clone();
+    entries.rotate_data_key(Method::Sm4Ctr, NOW).unwrap();
+    entries.remove_entry("a").unwrap();
+    let ((asked, is_asked), (go_on, told)) = (mpsc::channel(), mpsc::channel());
+    let service = Hesitant {
+        asked: Mutex::new(asked),
+        go_on: Mutex::new(told),
+    };
+    go_on.send(()).unwrap();
+    let service = MasterKey::Service(Arc::new(service));
+    entries.rotate_master_key(&service).unwrap();
+    is_asked.recv_timeout(PATIENCE).unwrap();
+    thread::scope(|scope| {
+        let retired = scope.spawn(|| entries.retire_keys(0, NOW + 1));
+        // By now it has looked which keys are in use.
+        is_asked.recv_timeout(PATIENCE).unwrap();
+        entries.set_entry("b", info).unwrap();
+        for _ in 0..8 {
+            go_on.send(()).unwrap();
+        }
+        let retired = retired.join().unwrap().unwrap().retired;
+        assert!(retired.is_empty(), "{retired:?}");
+    });
+    assert!(entries.entry("b").is_ok());
+}
+
+#[test]
 fn wherever_the_disk_fails_retired_keys_are_in_one_of_the_two_places_under_the_master_key() {
     for step in 0.. {
         let (directory, entries) = entries();

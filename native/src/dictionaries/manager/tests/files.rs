@@ -650,6 +650,29 @@ fn interrupted_anywhere_a_file_is_the_old_or_the_new_one() {
 
 /// What each thread has done is known to it alone, and the end must agree with all of them.
 #[test]
+fn threads_that_make_the_same_file_at_once_leave_that_of_one() {
+    const THREADS: u8 = 4;
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    for _ in 0..100 {
+        let begin = std::sync::Barrier::new(THREADS.into());
+        std::thread::scope(|scope| {
+            for thread in 1..=THREADS {
+                let (manager, begin) = (&manager, &begin);
+                scope.spawn(move || {
+                    begin.wait();
+                    let file = manager.create_file("a").unwrap();
+                    file.file().write_all_at(&[thread; 1000], 0).unwrap();
+                });
+            }
+        });
+        let content = content(directory.path(), "a").unwrap();
+        assert_eq!(content, [content[0]; 1000]);
+        assert!((1..=THREADS).contains(&content[0]));
+    }
+}
+
+#[test]
 fn threads_that_create_rename_and_delete_while_keys_rotate_end_in_what_they_did() {
     const THREADS: u64 = 16;
     let directory = tempfile::tempdir().unwrap();

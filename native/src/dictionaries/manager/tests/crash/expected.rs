@@ -279,10 +279,11 @@ impl Expected {
             if let Err(error) = dictionaries.file(name) {
                 return Err(format!("the entry {name} can't be used: {error}"));
             }
-            if places
-                .insert(data_path(root, name), info)
-                .is_some_and(|other| other != info)
-            {
+            // A file that isn't there takes the place of either when it is made.
+            let place = data_path(root, name);
+            let exists = place.exists();
+            let other = places.insert(place, info);
+            if exists && other.is_some_and(|other| other != info) {
                 return Err(format!("two entries for {name}"));
             }
         }

@@ -84,6 +84,7 @@ pub(super) enum Operation {
     Retire,
     Restore,
     Forget,
+    RetireAfterBulk,
     Bulk,
     CompactWhenDue,
     Compact,
@@ -288,9 +289,15 @@ fn prepare(operation: Operation, setting: Setting, root: &Path) -> Known {
             known.exposed = Some(id);
             known.master_key = 0;
         }
-        Operation::Bulk => {
+        Operation::Bulk | Operation::RetireAfterBulk => {
             manager.entries().new_entry("e0").unwrap();
             known.entries.insert("e0".into());
+            // No other file has this one's key.
+            manager
+                .entries()
+                .rotate_data_key(Method::Aes256Ctr, NOW)
+                .unwrap();
+            known.keys.insert(manager.entries().keys().current_key_id());
         }
         _ => {}
     }
@@ -405,6 +412,7 @@ impl World {
             | Retire
             | Restore
             | Forget
+            | RetireAfterBulk
             | Bulk
             | Compact
             | Convert => true,
@@ -488,6 +496,10 @@ impl World {
             }
             Forget => {
                 manager.entries().retire_keys(GRACE, LATER + 2 * GRACE)?;
+            }
+            RetireAfterBulk => {
+                manager.entries().bulk().remove_entry("e0")?;
+                manager.entries().retire_keys(GRACE, LATER)?;
             }
             Bulk => {
                 let bulk = manager.entries().bulk();
@@ -597,6 +609,9 @@ impl World {
                     .map(|(id, _)| id)
                     .collect();
                 effect.after.keys = in_use;
+            }
+            RetireAfterBulk => {
+                effect.after.entries.remove("e0");
             }
             Bulk => {
                 effect.after.entries.remove("e0");
