@@ -80,6 +80,13 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// A file that has an entry in the file dictionary isn't there.
+    NoFile {
+        /// Where it should be.
+        path: PathBuf,
+        /// Its name in the dictionary.
+        name: String,
+    },
     /// Something else stands where a regular file is expected.
     NotAFile {
         /// Where.
@@ -167,7 +174,7 @@ impl Error {
             Self::AlreadyExists { .. } | Self::NameTaken { .. } | Self::Unfinished { .. } => {
                 ErrorKind::AlreadyExists
             }
-            Self::NoDictionaries { .. } => ErrorKind::NotFound,
+            Self::NoDictionaries { .. } | Self::NoFile { .. } => ErrorKind::NotFound,
             Self::MasterKeySource { .. } => ErrorKind::KeySource,
             Self::BothMasterKeys { kind, .. } => *kind,
             Self::Unprotected { .. } => ErrorKind::Unprotected,
@@ -303,6 +310,12 @@ impl fmt::Display for Error {
             Self::NoDictionaries { path } => write!(
                 f,
                 "{}: neither key.dict nor a file.dict with entries here; check the directory, or create its dictionaries",
+                path.display()
+            ),
+            Self::NoFile { path, name } => write!(
+                f,
+                "{}: no such file, though {name:?} has an entry; restore it from a backup, or remove the entry with \
+                 'stillkey reconcile'; 'stillkey verify' lists all such entries",
                 path.display()
             ),
             Self::NotAFile { path, found } => write!(

@@ -70,14 +70,7 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<File, Error> {
     options.custom_flags(flags.bits().cast_signed());
     let file =
         step(&Act::Open(path), || options.open(path)).map_err(|error| refusal(path, error))?;
-    let metadata = file.metadata().map_err(Error::io(path, "inspect"))?;
-    match other_than_file(metadata.file_type()) {
-        None => Ok(file),
-        Some(found) => Err(Error::NotAFile {
-            path: path.to_owned(),
-            found,
-        }),
-    }
+    expect_regular(file, path)
 }
 
 fn refusal(path: &Path, error: io::Error) -> Error {
@@ -146,6 +139,26 @@ impl Pinned {
     }
 }
 
+/// Opens a data file for reading. Unlike [`open`], it follows links: what is behind one is read as its owner put it there.
+pub(crate) fn open_data(path: &Path) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = step(&Act::Open(path), || options.open(path)).map_err(Error::io(path, "open"))?;
+    expect_regular(file, path)
+}
+
+fn expect_regular(file: File, path: &Path) -> Result<File, Error> {
+    let metadata = file.metadata().map_err(Error::io(path, "inspect"))?;
+    match other_than_file(metadata.file_type()) {
+        None => Ok(file),
+        Some(found) => Err(Error::NotAFile {
+            path: path.to_owned(),
+            found,
+        }),
+    }
+}
+
 /// Reads a regular file whole. It may hold keys in the clear, so the bytes are zeroized when dropped.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     read_up_to(path, u64::MAX)
@@ -153,8 +166,16 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
 
 /// As [`read`], for a file that has no reason to be longer than `limit` bytes.
 pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let file = open(path, Access::Read)?;
-    let len = identity(&file, path)?.len;
+    read_open(&open(path, Access::Read)?, path, limit)
+}
+
+/// As [`read_up_to`], of a file that is open, at its beginning.
+pub(crate) fn read_open(
+    file: &File,
+    path: &Path,
+    limit: u64,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let len = identity(file, path)?.len;
     if len > limit {
         let why = format!("{len} bytes long, which is more than the {limit} that it may have");
         let error = io::Error::new(io::ErrorKind::InvalidData, why);

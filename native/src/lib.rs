@@ -2,8 +2,8 @@
 //!
 //! - [`MasterKeySource`] gets a master key from a file, an environment variable or a command; [`create_master_key_file`] makes one.
 //! - [`DataKeyManager`] looks after the files of a directory: each has an entry that says how it is encrypted, and both change in step.
-//!   [`Entries`] is the half of it that knows the dictionaries, `key.dict` and `file.dict`, for engines that handle their files themselves;
-//!   [`Dictionaries`] only reads them. They are those of TiKV and TiFlash, bit for bit. [`Startup`] is how a storage engine opens or makes
+//!   [`Entries`] is the half of it that knows the dictionaries, `key.dict` and `file.dict`, for engines that handle their files themselves.
+//!   [`Dictionaries`] reads without a lock, and its [`open_file`](Dictionaries::open_file) is right next to any writer. They are those of TiKV and TiFlash, bit for bit. [`Startup`] is how a storage engine opens or makes
 //!   them, with a previous master key to fall back to.
 //! - [`EncryptedReader`], [`EncryptedWriter`] and [`EncryptedFile`] decrypt and encrypt files, from any byte on.
 //! - [`AtomicFile`] writes a whole file or none.

@@ -368,28 +368,57 @@ impl FileDictionary {
     pub fn recover_with(
         file: &[u8],
         reading: Reading,
-        mut each: impl FnMut(&LocatedRecord<'_>),
+        each: impl FnMut(&LocatedRecord<'_>),
     ) -> Result<Recovered, Error> {
         let framed = header::parse(file)?;
-        let mut dictionary = match framed.version {
+        let dictionary = match framed.version {
             Version::V1 => FileDictionary::from_v1_content(framed.content)?,
             Version::V2 => FileDictionary::decode(framed.content)
                 .map_err(|error| error.in_part(Part::Content, header::LEN as u64))?,
         };
-        let mut log = LogReader::over(
-            framed.rest,
-            (header::LEN + framed.content.len()) as u64,
-            reading,
-        );
-        dictionary.reserve_for(framed.rest.len());
-        let mut records = 0;
+        let mut recovered = Recovered {
+            dictionary,
+            version: framed.version,
+            records: 0,
+            verdict: Verdict::Complete,
+        };
+        recovered.dictionary.reserve_for(framed.rest.len());
+        let at = (header::LEN + framed.content.len()) as u64;
+        recovered.read_on(framed.rest, at, reading, each);
+        Ok(recovered)
+    }
+}
+
+impl Recovered {
+    /// Reads on in a log that has grown since, and shows `each` valid record on the way. `tail`: the bytes of the file from `at` on, which
+    /// is where the records end that have been read.
+    ///
+    /// ```
+    /// use stillkey_core::{FileDictionary, FileInfo, Reading, Record, Verdict, Version};
+    /// let mut file = FileDictionary::new().to_bytes(Version::V2);
+    /// let mut read = FileDictionary::recover(&file, Reading::Strict)?;
+    /// let at = file.len();
+    /// file.extend(Record::Insert { name: "a", info: FileInfo::plaintext(1) }.to_bytes()?);
+    /// read.read_on(&file[at..], at as u64, Reading::Strict, |record| assert_eq!(record.record.name(), "a"));
+    /// assert_eq!((read.records, read.verdict), (1, Verdict::Complete));
+    /// # Ok::<(), stillkey_core::Error>(())
+    /// ```
+    pub fn read_on(
+        &mut self,
+        tail: &[u8],
+        at: u64,
+        reading: Reading,
+        mut each: impl FnMut(&LocatedRecord<'_>),
+    ) {
+        let mut log = LogReader::over(tail, at, reading);
+        log.count = self.records;
         while let Some(located) = log.next() {
             if let Record::Remove { name } = located.record
-                && dictionary.remove(name).is_none()
+                && self.dictionary.remove(name).is_none()
             {
                 let at = located.at;
                 let why = Damage {
-                    part: Part::Record(records + 1),
+                    part: Part::Record(self.records + 1),
                     at,
                     finding: Finding::RemoveOfAbsent {
                         name: name.to_string(),
@@ -400,20 +429,13 @@ impl FileDictionary {
             }
             each(&located);
             if let Record::Insert { name, info } = located.record {
-                dictionary.insert(name, info);
+                self.dictionary.insert(name, info);
             }
-            records += 1;
+            self.records += 1;
         }
-        Ok(Recovered {
-            dictionary,
-            version: framed.version,
-            records,
-            verdict: log.verdict,
-        })
+        self.verdict = log.verdict;
     }
-}
 
-impl Recovered {
     /// The dictionary, if its log is whole up to at most a torn tail.
     ///
     /// # Errors

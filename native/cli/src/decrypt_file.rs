@@ -1,11 +1,12 @@
 //! `stillkey decrypt-file`: the plaintext of one data file, wherever it is.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use stillkey::{EncryptedReader, FileKey, Native};
 
-use crate::body::{Output, copy, open_regular};
+use crate::body::{Output, copy};
 use crate::dictionaries::DictArgs;
 use crate::failure::Outcome;
 use crate::range::RangeArgs;
@@ -60,16 +61,16 @@ impl PartArgs {
         }
     }
 
-    /// Writes the plaintext of the data file at `path` to `out`.
+    /// Writes the plaintext of the data file `file`, which is at `path`, to `out`.
     pub(crate) fn decrypt(
         &self,
         key: &FileKey,
+        file: File,
         path: &Path,
         out: &Path,
         force: bool,
         ui: &Ui,
     ) -> Outcome {
-        let file = open_regular(path)?;
         let mut output = Output::create(out, force)?;
         let (to, stdout_is_data) = (output.path().to_owned(), output.is_stdout());
         let stream = key.tiflash_stream(&Native::detect(), &self.tiflash_file_name);
@@ -91,8 +92,9 @@ impl PartArgs {
 
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
-        let key = self.dictionaries.read(ui)?.file(&self.name)?;
+        let mut dictionaries = self.dictionaries.read(ui)?;
+        let (file, key) = dictionaries.open_file_at(&self.name, &self.input)?;
         self.part
-            .decrypt(&key, &self.input, &self.out, self.force, ui)
+            .decrypt(&key, file, &self.input, &self.out, self.force, ui)
     }
 }

@@ -58,14 +58,11 @@ impl Args {
         )?;
 
         DataKeyManager::open(&vault, &master_key)?.write_file(name, &mut self.open()?, false)?;
-        let dictionaries = Dictionaries::read(&vault, &master_key, Reading::Strict)?;
+        let mut dictionaries = Dictionaries::read(&vault, &master_key, Reading::Strict)?;
         let stored = vault.join(name);
-        let ciphertext = File::open(&stored).map_err(io(&stored, "open"))?;
+        let (ciphertext, key) = dictionaries.open_file(name)?;
         self.compare(
-            EncryptedReader::new(
-                ciphertext,
-                dictionaries.file(name)?.stream(&Native::detect()),
-            ),
+            EncryptedReader::new(ciphertext, key.stream(&Native::detect())),
             &stored,
         )?;
         self.say(

@@ -1,9 +1,10 @@
 //! The dictionary directory that a command works on, and the keys to it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use stillkey::core::{MasterKey, Reading};
-use stillkey::{Dictionaries, Error, ErrorKind, data_path};
+use stillkey::{Dictionaries, Error, ErrorKind, FileKey, data_path};
 
 use crate::failure::{Failure, Outcome};
 use crate::keys::KeyArgs;
@@ -85,18 +86,31 @@ pub(crate) struct PlaceArgs {
 
 impl PlaceArgs {
     pub(crate) fn path(&self, directory: &Path, name: &str) -> PathBuf {
-        let mapped = self
-            .maps
-            .iter()
-            .find_map(|(from, to)| Some((name.strip_prefix(from.as_str())?, to)));
-        mapped.map_or_else(
-            || data_path(directory, name),
-            |(rest, to)| match rest.trim_start_matches('/') {
-                // The whole name was mapped; joining nothing would make it a directory.
-                "" => to.clone(),
-                rest => to.join(rest),
-            },
-        )
+        self.mapped(name)
+            .unwrap_or_else(|| data_path(directory, name))
+    }
+
+    /// Opens a file with its key, next to whoever writes in the directory.
+    pub(crate) fn open(
+        &self,
+        dictionaries: &mut Dictionaries,
+        name: &str,
+    ) -> Result<(File, FileKey), Error> {
+        match self.mapped(name) {
+            Some(path) => dictionaries.open_file_at(name, path),
+            None => dictionaries.open_file(name),
+        }
+    }
+
+    fn mapped(&self, name: &str) -> Option<PathBuf> {
+        let mut maps = self.maps.iter();
+        let (rest, to) =
+            maps.find_map(|(from, to)| Some((name.strip_prefix(from.as_str())?, to)))?;
+        Some(match rest.trim_start_matches('/') {
+            // The whole name was mapped; joining nothing would make it a directory.
+            "" => to.clone(),
+            rest => to.join(rest),
+        })
     }
 }
 

@@ -201,15 +201,10 @@ impl Args {
         force: bool,
         ui: &Ui,
     ) -> Outcome {
-        let dictionaries = self.dictionaries.read(ui)?;
-        let key = dictionaries.file(name)?;
-        part.decrypt(
-            &key,
-            &place.path(dictionaries.directory(), name),
-            out,
-            force,
-            ui,
-        )
+        let mut dictionaries = self.dictionaries.read(ui)?;
+        let path = place.path(dictionaries.directory(), name);
+        let (file, key) = place.open(&mut dictionaries, name)?;
+        part.decrypt(&key, file, &path, out, force, ui)
     }
 
     fn list(&self, place: &PlaceArgs, ui: &Ui) -> Outcome {

@@ -6,6 +6,7 @@
 
 mod durable;
 mod entries;
+mod follow;
 mod group;
 mod lock;
 mod log_file;

@@ -3,31 +3,40 @@
 //! A writer replaces `key.dict` and `file.dict` by renaming and appends to `file.dict`; before it repairs a failed append, it cuts it off.
 //! So a reader may see the file at two moments at once, and takes nothing for damage that it has not read twice alike.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use stillkey_core::error::NotFound;
 use stillkey_core::{
-    Envelope, FileDictionary, KeyDictionary, MasterKey, Reading, Recovered, Verdict,
+    Envelope, FileDictionary, FileInfo, KeyDictionary, MasterKey, Reading, Recovered, Verdict,
 };
-use zeroize::Zeroizing;
 
-use super::{FileKey, Layout, synced};
+use super::follow::{self, Followed, Since};
+use super::manager::{SECOND_NAMES as SECOND, data_path};
+use super::{FileKey, Layout};
 use crate::error::{Error, ErrorKind};
 use crate::fsops;
 use crate::observe::{self, Stopwatch};
 
-/// How often a damaged `file.dict` is read again while it keeps changing.
-const ATTEMPTS: usize = 8;
+/// How long a file is tried again to be opened while its directory keeps changing.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The dictionaries of a directory as they stood at one moment.
+/// How often a file that has an entry is looked for while it is being replaced.
+const LOOKS: u32 = 8;
+
+/// The dictionaries of a directory as they stood at one moment, and its files as they are.
 ///
 /// ```no_run
 /// use stillkey::core::Reading;
 /// use stillkey::{Dictionaries, EncryptedFile, MasterKeySource, Native};
 ///
 /// let master_key = "file:/etc/stillkey/master.key".parse::<MasterKeySource>()?.load()?.key;
-/// let dictionaries = Dictionaries::read("/data/tikv", &master_key, Reading::Strict)?;
-/// let name = "/data/tikv/db/000042.sst";
-/// let file = EncryptedFile::new(std::fs::File::open(name)?, dictionaries.file(name)?.stream(&Native::detect()));
+/// let mut dictionaries = Dictionaries::read("/data/tikv", &master_key, Reading::Strict)?;
+/// let (file, key) = dictionaries.open_file("/data/tikv/db/000042.sst")?;
+/// let file = EncryptedFile::new(file, key.stream(&Native::detect()));
 /// let mut footer = [0; 53];
 /// file.read_exact_at(&mut footer, file.len()? - 53)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,6 +46,9 @@ pub struct Dictionaries {
     layout: Layout,
     keys: KeyDictionary,
     files: Recovered,
+    followed: Followed,
+    master_key: MasterKey,
+    reading: Reading,
 }
 
 impl Dictionaries {
@@ -54,16 +66,18 @@ impl Dictionaries {
     ) -> Result<Self, Error> {
         let layout = Layout::new(directory.as_ref());
         // Files first: keys only ever become more, so every key that these files name is in the key dictionary read after them.
-        let files = read_file_dictionary(&layout.file_dict, reading);
+        let files = follow::read(&layout.file_dict, reading);
         let keys = read_key_dictionary(&layout.key_dict, master_key);
         let (files, keys) = match (files, keys) {
             (Ok(files), Ok(keys)) => (files, keys),
             // A first start may have made both between the two reads.
             (Err(error), Ok(keys)) if error.kind() == ErrorKind::NotFound => {
-                (read_file_dictionary(&layout.file_dict, reading)?, keys)
+                (follow::read(&layout.file_dict, reading)?, keys)
             }
             (Err(error), Ok(_)) => return Err(error),
-            (Ok(files), Err(error)) if error.kind() == ErrorKind::NotFound && is_unused(&files) => {
+            (Ok(files), Err(error))
+                if error.kind() == ErrorKind::NotFound && is_unused(&files.0) =>
+            {
                 return Err(layout.none());
             }
             (Err(file_error), Err(error))
@@ -74,10 +88,14 @@ impl Dictionaries {
             }
             (_, Err(error)) => return Err(error),
         };
+        let (files, followed) = files;
         Ok(Self {
             layout,
             keys,
             files,
+            followed,
+            master_key: master_key.clone(),
+            reading,
         })
     }
 
@@ -109,12 +127,132 @@ impl Dictionaries {
         }
     }
 
-    /// How a file is encrypted. The name must be spelled as in the dictionary, byte by byte.
+    /// How a file was encrypted when the dictionaries were read. The name must be spelled as in the dictionary, byte by byte.
+    ///
+    /// A file that is opened by its path may have been replaced since, and this would decrypt it to garbage: [`Dictionaries::open_file`]
+    /// gives a file and its key that belong together.
     ///
     /// # Errors
     /// [`Error::Data`]: no entry (such a file is *not* taken for plaintext), no data key of that id, an unusable entry, a damaged log.
     pub fn file(&self, name: &str) -> Result<FileKey, Error> {
         self.layout.find(&self.keys, self.files()?, name)
+    }
+
+    /// Opens a file for reading, with the key that its content was written under, whatever writers of this or other processes do meanwhile.
+    /// What has been opened stays as it is, even when the file is replaced or removed.
+    ///
+    /// The dictionaries are brought up to date, for which only what was appended to `file.dict` is read. In the middle of a replacement, and
+    /// after one that was interrupted, the file is found under its second name.
+    ///
+    /// # Errors
+    /// [`Error::Data`]: no entry, no data key of that id, an unusable entry, a damaged log; [`Error::NoFile`]: an entry, but no file;
+    /// [`Error::NotAFile`]; [`Error::Io`]; [`Error::Busy`] when `file.dict` is rewritten faster than it can be read.
+    pub fn open_file(&mut self, name: &str) -> Result<(File, FileKey), Error> {
+        let path = data_path(&self.layout.directory, name);
+        self.open_file_at(name, &path).map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Error::NoFile {
+                path,
+                name: name.into(),
+            },
+            error => error,
+        })
+    }
+
+    /// As [`Dictionaries::open_file`], for a file that isn't where its name says, in a directory that was copied elsewhere for example.
+    ///
+    /// # Errors
+    /// Those of [`Dictionaries::open_file`], but [`Error::Io`] when there is no file at `path`.
+    pub fn open_file_at(
+        &mut self,
+        name: &str,
+        path: impl AsRef<Path>,
+    ) -> Result<(File, FileKey), Error> {
+        let path = path.as_ref();
+        let (started, mut looks) = (Instant::now(), 0);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let info = self.files()?.find(name).cloned();
+            let opened = info.as_ref().map(|info| self.open_as(name, info, path));
+            // A writer changes an entry before or after it changes the file, never both at once. So if nobody has changed the entry up to now,
+            // it was that of the file when the file was opened.
+            let is_current = self.catch_up(|changed| may_be_about(name, changed))?;
+            match (is_current, info, opened) {
+                (true, Some(info), Some(Ok(file))) => return Ok((file, self.key_of(&info)?)),
+                (true, Some(info), Some(Err(error))) => {
+                    let is_moving = error.kind() == ErrorKind::NotFound
+                        && self.second_names(name, &info).next().is_some();
+                    looks += 1;
+                    if !is_moving || looks == LOOKS {
+                        return Err(error);
+                    }
+                }
+                (true, ..) => return Err(self.layout.no_entry(name)),
+                (false, ..) => {}
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(Error::Busy {
+                    path: self.layout.file_dict.clone(),
+                    why: "the file dictionary is being rewritten faster than it can be read",
+                });
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Opens what an entry is about: the file, or while it is being replaced, the one that has its entry under a second name.
+    fn open_as(&self, name: &str, info: &FileInfo, path: &Path) -> Result<File, Error> {
+        let opened = fsops::open_data(path);
+        let Err(missing) = &opened else { return opened };
+        if missing.kind() != ErrorKind::NotFound {
+            return opened;
+        }
+        for ending in self.second_names(name, info) {
+            let mut second = path.to_owned().into_os_string();
+            second.push(ending);
+            match fsops::open_data(second.as_ref()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                found => return found,
+            }
+        }
+        opened
+    }
+
+    /// The endings of the second names under which the content of an entry may be.
+    fn second_names(&self, name: &str, info: &FileInfo) -> impl Iterator<Item = &'static str> {
+        SECOND.into_iter().filter(move |ending| {
+            let second = self.files.dictionary.find(&format!("{name}{ending}"));
+            second == Some(info)
+        })
+    }
+
+    /// Reads what has changed since, and returns whether the dictionary has been followed all the way without a change of a name that
+    /// `is_concerned`.
+    fn catch_up(&mut self, is_concerned: impl Fn(&str) -> bool) -> Result<bool, Error> {
+        if let Since::Appended(tail) = self.followed.since()? {
+            let mut concerned = false;
+            let at = self.followed.at();
+            self.files.read_on(&tail, at, self.reading, |located| {
+                concerned |= is_concerned(located.record.name());
+            });
+            if !matches!(self.files.verdict, Verdict::Corrupt { .. }) {
+                self.followed.advance(&tail, &self.files.verdict);
+                return Ok(!concerned);
+            }
+        }
+        (self.files, self.followed) = follow::read(&self.layout.file_dict, self.reading)?;
+        Ok(false)
+    }
+
+    /// What an entry stands for. A key that is newer than what was read of `key.dict` is read then.
+    fn key_of(&mut self, info: &FileInfo) -> Result<FileKey, Error> {
+        match self.layout.file_key(&self.keys, info) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.keys = read_key_dictionary(&self.layout.key_dict, &self.master_key)?;
+                self.layout.file_key(&self.keys, info)
+            }
+            found => found,
+        }
     }
 
     pub(super) fn into_parts(self) -> (KeyDictionary, Recovered) {
@@ -123,6 +261,10 @@ impl Dictionaries {
 }
 
 impl Layout {
+    fn no_entry(&self, name: &str) -> Error {
+        Error::data(&self.file_dict)(NotFound::File(name.into()).into())
+    }
+
     fn none(&self) -> Error {
         Error::NoDictionaries {
             path: self.directory.clone(),
@@ -171,29 +313,11 @@ fn read_keys(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
 /// # Errors
 /// [`Error::Data`] when header or content can't be read; [`Error::NotAFile`], [`Error::Io`].
 pub fn read_file_dictionary(path: impl AsRef<Path>, reading: Reading) -> Result<Recovered, Error> {
-    let path = path.as_ref();
-    let mut before: Option<Zeroizing<Vec<u8>>> = None;
-    let mut attempts = 0..ATTEMPTS;
-    loop {
-        let watch = Stopwatch::start();
-        // First what has been synced, then the file, which has at least that.
-        let synced = synced::read(path).filter(|_| reading != Reading::Tikv);
-        let file = fsops::read(path)?;
-        let recovered = FileDictionary::recover(&file, reading).map_err(Error::data(path));
-        let recovered = recovered.map(|recovered| match synced {
-            Some(synced) => synced.judge(&file, reading, recovered),
-            None => recovered,
-        });
-        let damaged = match &recovered {
-            Ok(recovered) => matches!(recovered.verdict, Verdict::Corrupt { .. }),
-            Err(_) => true,
-        };
-        if let Ok(recovered) = &recovered {
-            observe::file_dictionary_read(recovered.version, watch);
-        }
-        if !damaged || attempts.next().is_none() || before.as_ref() == Some(&file) {
-            return recovered;
-        }
-        before = Some(file);
-    }
+    follow::read(path.as_ref(), reading).map(|(recovered, _)| recovered)
+}
+
+/// Whether a change of an entry may be one of this file: of its own, or of one under which its content stands meanwhile.
+fn may_be_about(name: &str, changed: &str) -> bool {
+    let rest = changed.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || SECOND.contains(&rest))
 }

@@ -71,7 +71,26 @@ pub(crate) fn step<T: Outcome>(
     _: &Act<'_>,
     operation: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
+    #[cfg(debug_assertions)]
+    hesitate();
     operation()
+}
+
+/// In builds for debugging, waits up to `STILLKEY_TEST_DELAY` microseconds, so that a test of several processes meets each of them between any
+/// two operations.
+#[cfg(all(debug_assertions, not(test)))]
+fn hesitate() {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::LazyLock;
+    use std::time::Duration;
+    static LONGEST: LazyLock<u64> = LazyLock::new(|| {
+        let delay = std::env::var("STILLKEY_TEST_DELAY").unwrap_or_default();
+        delay.parse().unwrap_or_default()
+    });
+    if *LONGEST > 0 {
+        let random = RandomState::new().hash_one(0_u8);
+        std::thread::sleep(Duration::from_micros(random % *LONGEST));
+    }
 }
 
 #[cfg(not(test))]

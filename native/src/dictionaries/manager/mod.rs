@@ -32,6 +32,7 @@ pub use located::{Names, data_path};
 pub use options::ManagerOptions;
 pub use reconcile::Mismatches;
 pub use rekey::{RekeyProgress, RekeyReport, RekeySelection};
+pub(super) use replacement::SECOND_NAMES;
 pub use replacement::is_unfinished;
 
 /// The files of a directory and their entries, changed by many threads at once. Holds the directory's lock

@@ -26,6 +26,9 @@ use crate::provider::Native;
 pub(super) const NEW: &str = ".stillkey-new";
 pub(super) const OLD: &str = ".stillkey-old";
 
+/// Both, in the order in which a reader that found no file looks for it.
+pub(in super::super) const SECOND_NAMES: [&str; 2] = [OLD, NEW];
+
 /// Bytes that are encrypted at a time.
 const PIECE: usize = 256 << 10;
 
