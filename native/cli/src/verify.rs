@@ -41,9 +41,10 @@ struct Report {
 
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
-        let dictionaries = self.dictionaries.read(ui)?;
+        let mut dictionaries = self.dictionaries.read(ui)?;
         let mut report = Report::default();
         self.check_entries(&dictionaries, &mut report)?;
+        self.look_again(&mut dictionaries, &mut report)?;
         self.check_directory(&dictionaries, &mut report)?;
         let torn = match dictionaries.recovered().verdict {
             Verdict::TornTail { at, dropped } => Some((at, dropped)),
@@ -69,9 +70,10 @@ impl Args {
                 "torn tail: {dropped} bytes at byte {at} of file.dict; the next writer trims them"
             )
         }));
+        let quoted = report.without_file.iter().map(|name| format!("{name:?}"));
         for (kind, items) in [
             ("unusable", &report.unusable),
-            ("entry without file", &report.without_file),
+            ("entry without file", &quoted.collect()),
             ("file without entry", &report.without_entry),
             ("left over", &report.leftovers),
         ] {
@@ -124,7 +126,23 @@ impl Args {
                 }
                 // That a file can't be looked at doesn't say that it is gone.
                 Err(error) if !is_absence(&error) => return Err(io(&path, "inspect")(error)),
-                _ => report.without_file.push(format!("{name:?}")),
+                _ => report.without_file.push(name.to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that wasn't there may have been replaced, renamed or removed at that moment, or an interruption has left it under another name.
+    fn look_again(&self, dictionaries: &mut Dictionaries, report: &mut Report) -> Outcome {
+        let mut missing = std::mem::take(&mut report.without_file);
+        for name in missing.drain(..) {
+            match self.place.open(dictionaries, &name) {
+                Ok((file, _)) => {
+                    report.files += 1;
+                    report.bytes += file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
+                }
+                Err(_) if dictionaries.files()?.find(&name).is_none() => {}
+                Err(_) => report.without_file.push(name),
             }
         }
         Ok(())

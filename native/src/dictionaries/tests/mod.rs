@@ -2,6 +2,7 @@
 
 mod failures;
 mod group;
+mod reader;
 mod startup;
 mod synced;
 
