@@ -231,7 +231,7 @@ fn what_a_killed_replacement_leaves_is_read_as_it_was_or_as_it_is_to_be() {
         let checked = read(&sandbox, "verify -d vault");
         checked.expect_status(0);
         // The next writer finishes or undoes it.
-        finish(&mut delayed(&sandbox, "rotate data-key -d vault", 0)).expect_status(0);
+        put(&sandbox, "y", kill, 0);
         let ran = read(&sandbox, "store -d vault cat x");
         let after = number("x", &ran.expect_status(0).stdout, &ran);
         assert!(after == at || after == found, "{after}, not {found}");

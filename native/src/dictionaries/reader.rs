@@ -16,6 +16,7 @@ use stillkey_core::{
 
 use super::follow::{self, Followed, Since};
 use super::manager::{SECOND_NAMES as SECOND, data_path};
+use super::place::Root;
 use super::{FileKey, Layout};
 use crate::error::{Error, ErrorKind};
 use crate::fsops;
@@ -47,6 +48,7 @@ pub struct Dictionaries {
     keys: KeyDictionary,
     files: Recovered,
     followed: Followed,
+    root: Root,
     master_key: MasterKey,
     reading: Reading,
 }
@@ -89,11 +91,13 @@ impl Dictionaries {
             (_, Err(error)) => return Err(error),
         };
         let (files, followed) = files;
+        let root = Root::new(&layout.directory);
         Ok(Self {
             layout,
             keys,
             files,
             followed,
+            root,
             master_key: master_key.clone(),
             reading,
         })
@@ -175,7 +179,7 @@ impl Dictionaries {
             let opened = info.as_ref().map(|info| self.open_as(name, info, path));
             // A writer changes an entry before or after it changes the file, never both at once. So if nobody has changed the entry up to now,
             // it was that of the file when the file was opened.
-            let is_current = self.catch_up(|changed| may_be_about(name, changed))?;
+            let is_current = self.catch_up(name)?;
             match (is_current, info, opened) {
                 (true, Some(info), Some(Ok(file))) => return Ok((file, self.key_of(&info)?)),
                 (true, Some(info), Some(Err(error))) => {
@@ -218,22 +222,35 @@ impl Dictionaries {
         opened
     }
 
-    /// The endings of the second names under which the content of an entry may be.
+    /// The endings of the second names under which the content of an entry may be. They may be spelled otherwise than its own.
     fn second_names(&self, name: &str, info: &FileInfo) -> impl Iterator<Item = &'static str> {
+        let place = self.root.place(Path::new(name));
         SECOND.into_iter().filter(move |ending| {
-            let second = self.files.dictionary.find(&format!("{name}{ending}"));
-            second == Some(info)
+            let place = place.as_ref().map(|place| place.with_ending(ending));
+            let plain = place.iter().flat_map(|place| self.root.plain_names(place));
+            let mut names = [format!("{name}{ending}")].into_iter().chain(plain);
+            names.any(|name| self.files.dictionary.find(&name) == Some(info))
         })
     }
 
-    /// Reads what has changed since, and returns whether the dictionary has been followed all the way without a change of a name that
-    /// `is_concerned`.
-    fn catch_up(&mut self, is_concerned: impl Fn(&str) -> bool) -> Result<bool, Error> {
+    /// Whether a change of an entry may be one of this file: of its own, or of one under which its content is for a while.
+    fn may_be_about(root: &Root, name: &str, changed: &str) -> bool {
+        let first = SECOND
+            .iter()
+            .find_map(|ending| changed.strip_suffix(ending));
+        let place = |name: &str| root.place(Path::new(name));
+        let is_it =
+            |changed| changed == name || (place(name).is_some() && place(changed) == place(name));
+        is_it(changed) || first.is_some_and(is_it)
+    }
+
+    /// Reads what has changed since, and returns whether all of it is known, and nothing of it is about the file.
+    fn catch_up(&mut self, name: &str) -> Result<bool, Error> {
         if let Since::Appended(tail) = self.followed.since()? {
             let mut concerned = false;
             let at = self.followed.at();
             self.files.read_on(&tail, at, self.reading, |located| {
-                concerned |= is_concerned(located.record.name());
+                concerned |= Self::may_be_about(&self.root, name, located.record.name());
             });
             if !matches!(self.files.verdict, Verdict::Corrupt { .. }) {
                 self.followed.advance(&tail, &self.files.verdict);
@@ -314,10 +331,4 @@ fn read_keys(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
 /// [`Error::Data`] when header or content can't be read; [`Error::NotAFile`], [`Error::Io`].
 pub fn read_file_dictionary(path: impl AsRef<Path>, reading: Reading) -> Result<Recovered, Error> {
     follow::read(path.as_ref(), reading).map(|(recovered, _)| recovered)
-}
-
-/// Whether a change of an entry may be one of this file: of its own, or of one under which its content stands meanwhile.
-fn may_be_about(name: &str, changed: &str) -> bool {
-    let rest = changed.strip_prefix(name);
-    rest.is_some_and(|rest| rest.is_empty() || SECOND.contains(&rest))
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use stillkey_core::{Method, Reading, Version};
 use tempfile::TempDir;
 
-use super::super::{DataKeyManager, Dictionaries, FILE_DICT};
+use super::super::{DataKeyManager, Dictionaries, FILE_DICT, Names};
 use super::{NOW, create, read};
 use crate::error::{Error, ErrorKind};
 use crate::fsops::fault;
@@ -148,6 +148,29 @@ fn a_file_is_whole_at_every_step_of_its_reencryption() {
         store.write_file("a", &mut &b"new"[..], true).map(drop)
     };
     at_every_step(twice, ["old", "new"]);
+}
+
+#[test]
+fn a_file_is_whole_at_every_step_when_its_entry_is_spelled_as_tikv_does() {
+    let mut stopped = 0;
+    loop {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        let name = path.to_str().unwrap();
+        let store = store(&directory).with_names(Names::AsGiven);
+        put(&store, name, "old");
+        let store = store.with_names(Names::Relative);
+        fault::fail_from(stopped);
+        let changed = store.write_file("a", &mut &b"new"[..], true);
+        fault::heal();
+        let found = content(read(&directory).open_file(name).unwrap());
+        assert!(["old", "new"].contains(&&*found), "step {stopped}: {found}");
+        if changed.is_ok() {
+            assert_eq!(found, "new");
+            return;
+        }
+        stopped += 1;
+    }
 }
 
 #[test]
