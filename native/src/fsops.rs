@@ -159,22 +159,14 @@ fn expect_regular(file: File, path: &Path) -> Result<File, Error> {
     }
 }
 
-/// Reads a regular file whole. It may hold keys in the clear, so the bytes are zeroized when dropped.
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    read_up_to(path, u64::MAX)
-}
-
-/// As [`read`], for a file that has no reason to be longer than `limit` bytes.
+/// Reads a regular file whole, which has no reason to be longer than `limit` bytes. It may hold keys in the
+/// clear, so the bytes are zeroized when dropped.
 pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
     read_open(&open(path, Access::Read)?, path, limit)
 }
 
 /// As [`read_up_to`], of a file that is open, at its beginning.
-pub(crate) fn read_open(
-    file: &File,
-    path: &Path,
-    limit: u64,
-) -> Result<Zeroizing<Vec<u8>>, Error> {
+pub(crate) fn read_open(file: &File, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
     let len = identity(file, path)?.len;
     if len > limit {
         let why = format!("{len} bytes long, which is more than the {limit} that it may have");

@@ -149,7 +149,7 @@ fn readers_in_other_processes_never_get_garbage_or_miss_a_file_that_is_there() {
     };
     thread::scope(|scope| {
         let writer = scope.spawn(|| write(&sandbox, &is_done, &last));
-        let library = scope.spawn(&by_library);
+        let library = scope.spawn(by_library);
         let readers: Vec<_> = (0..3)
             .map(|reader| {
                 scope.spawn({

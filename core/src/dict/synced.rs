@@ -54,6 +54,11 @@ impl SyncedLength {
         Self { len, ..self }
     }
 
+    /// Whether the file that starts with `start` is known to have been synced further than `at`.
+    pub fn reaches_past(&self, at: u64, start: &[u8]) -> bool {
+        start.starts_with(&self.of) && self.len > at
+    }
+
     /// The bytes for a side file: magic, the header of `file.dict`, the length and the CRC-32 of all that, in
     /// big-endian order.
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use stillkey_core::{FileDictionary, Reading, Recovered, Verdict, Version};
+use stillkey_core::{FileDictionary, Reading, Recovered, SyncedLength, Verdict, Version};
 
 use super::synced;
 use crate::error::Error;
@@ -29,6 +29,8 @@ pub(super) struct Followed {
     anchor: Vec<u8>,
     /// Version 1 is never appended to.
     version: Version,
+    /// The first bytes, by which `file.synced` knows the file.
+    start: Vec<u8>,
 }
 
 /// What has become of a `file.dict` since it was read.
@@ -69,6 +71,7 @@ pub(super) fn read(path: &Path, reading: Reading) -> Result<(Recovered, Followed
                 at: 0,
                 anchor: Vec::new(),
                 version: recovered.version,
+                start: bytes.iter().copied().take(SyncedLength::START).collect(),
             };
             followed.advance(&bytes, &recovered.verdict);
             return Ok((recovered, followed));
@@ -98,6 +101,12 @@ impl Followed {
     /// Where the tail starts that [`Followed::since`] has given.
     pub(super) fn at(&self) -> u64 {
         self.at
+    }
+
+    /// Whether what has been read ends before something that was there once, so that it isn't a torn append.
+    pub(super) fn lacks_synced(&self) -> bool {
+        let synced = synced::read(&self.path);
+        synced.is_some_and(|synced| synced.reaches_past(self.at, &self.start))
     }
 
     /// Takes note of how far the bytes behind what was read have been read.

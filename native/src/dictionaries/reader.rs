@@ -13,6 +13,7 @@ use stillkey_core::error::NotFound;
 use stillkey_core::{
     Envelope, FileDictionary, FileInfo, KeyDictionary, MasterKey, Reading, Recovered, Verdict,
 };
+use zeroize::Zeroizing;
 
 use super::follow::{self, Followed, Since};
 use super::manager::{SECOND_NAMES as SECOND, data_path};
@@ -254,7 +255,10 @@ impl Dictionaries {
             });
             if !matches!(self.files.verdict, Verdict::Corrupt { .. }) {
                 self.followed.advance(&tail, &self.files.verdict);
-                return Ok(!concerned);
+                let is_torn = matches!(self.files.verdict, Verdict::TornTail { .. });
+                if !is_torn || self.reading == Reading::Tikv || !self.followed.lacks_synced() {
+                    return Ok(!concerned);
+                }
             }
         }
         (self.files, self.followed) = follow::read(&self.layout.file_dict, self.reading)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use stillkey_core::{Method, Reading, Version};
 use tempfile::TempDir;
 
-use super::super::{DataKeyManager, Dictionaries, FILE_DICT, Names};
+use super::super::{DataKeyManager, Dictionaries, FILE_DICT, FILE_SYNCED, Names};
 use super::{NOW, create, read};
 use crate::error::{Error, ErrorKind};
 use crate::fsops::fault;
@@ -201,6 +201,8 @@ fn records_in_the_place_of_an_append_that_was_cut_off_are_noticed() {
     let appended = fs::read(&log).unwrap();
     let length = appended.len();
     drop(store);
+    // As if the append had never been synced.
+    fs::remove_file(directory.path().join(FILE_SYNCED)).unwrap();
     fs::write(&log, before).unwrap();
     // As long as what it replaces.
     let store = reopened(&directory);
@@ -224,7 +226,8 @@ fn a_torn_append_is_read_once_it_is_whole() {
     let after = fs::read(&log).unwrap();
     assert!(after.starts_with(&before), "appended to, not replaced");
     drop(store);
-    // The same file, as a writer in the middle of its append leaves it.
+    // The same file, as a writer in the middle of its append leaves it, which isn't synced by then.
+    fs::remove_file(directory.path().join(FILE_SYNCED)).unwrap();
     let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
     for end in before.len()..after.len() {
         file.set_len(before.len() as u64).unwrap();
