@@ -293,7 +293,7 @@ impl fmt::Display for Error {
             }
             Self::Unfinished { path, left } => write!(
                 f,
-                "{}: an interrupted replacement left {} beside it, and neither may be removed unseen; run 'stillkey repair', or move the one that isn't needed elsewhere",
+                "{}: an interrupted replacement left {} beside it, and neither may be removed unseen; move the one that isn't needed elsewhere",
                 path.display(),
                 left.display()
             ),

@@ -69,10 +69,33 @@ impl DataKeyManager {
     /// # Errors
     /// Those of [`DataKeyManager::mismatches`] and [`Entries::remove_entry`](crate::Entries::remove_entry).
     pub fn reconcile(&self) -> Result<Vec<String>, Error> {
+        // The walk takes long and only finds candidates: files may come and go meanwhile.
+        let mut stale = self.mismatches()?.entries_without_file;
         let _alone = self.name_locks.lock_all();
-        let stale = self.mismatches()?.entries_without_file;
-        self.entries
-            .change_all(stale.iter().map(|name| (name.clone(), Change::Remove)))?;
+        let mut synced = HashSet::new();
+        let mut failed = None;
+        stale.retain(|name| {
+            let path = data_path(self.directory(), name);
+            let directory = fsops::parent(&path);
+            let is_gone = fsops::exists(&path).and_then(|exists| {
+                // A file whose removal isn't durable may come back, and then needs its entry.
+                if !exists && !synced.contains(directory) {
+                    self.directories.forget(directory);
+                    fsops::sync_nearest(directory)?;
+                    synced.insert(directory.to_owned());
+                }
+                Ok(!exists)
+            });
+            is_gone.unwrap_or_else(|error| {
+                failed.get_or_insert(error);
+                false
+            })
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let removals = stale.iter().map(|name| (name.clone(), Change::Remove));
+        self.entries.change_all(removals)?;
         Ok(stale)
     }
 }

@@ -764,3 +764,16 @@ fn threads_that_create_rename_and_delete_while_keys_rotate_end_in_what_they_did(
         assert_eq!(read, content, "{name}");
     }
 }
+
+#[test]
+fn reconciling_takes_no_entry_of_a_file_that_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = new_store(directory.path());
+    for name in ["gone", "there"] {
+        manager.create_file(name).unwrap();
+    }
+    fs::remove_file(directory.path().join("gone")).unwrap();
+    assert_eq!(manager.reconcile().unwrap(), ["gone"]);
+    assert!(manager.entries().entry("there").is_ok());
+    assert!(manager.entries().entry("gone").is_err());
+}

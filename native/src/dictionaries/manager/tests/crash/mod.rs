@@ -88,7 +88,7 @@ fn check(title: &str, seed: u64, run: impl FnOnce(&mut Product)) {
     run(&mut product);
     let report = product.report();
     report.print(title);
-    assert_eq!(report.violations, report.known);
+    assert_eq!(report.violations, 0);
     assert!(report.states >= share || std::env::var("STILLKEY_CRASH_ONLY").is_ok());
 }
 
