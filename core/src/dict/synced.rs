@@ -14,8 +14,8 @@ const MAGIC: &[u8; 8] = b"SKSYNC\0\x01";
 /// A lower bound of the length to which one `file.dict` has been synced. A writer keeps it in a side file, so
 /// that it never takes damage for a torn append.
 ///
-/// It belongs to the file with the same header. Two files may have the same one, so it has to be withdrawn
-/// before the file is replaced.
+/// It belongs to the file with the same header. Two files may have the same one, so it has to be lowered
+/// before the file is replaced by a shorter one with that header.
 ///
 /// ```
 /// use stillkey_core::{FileDictionary, Reading, SyncedLength, Verdict, Version};

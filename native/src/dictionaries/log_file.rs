@@ -109,7 +109,7 @@ impl LogFile {
     pub(super) fn replace(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let watch = Stopwatch::start();
         self.keep_torn_tail()?;
-        self.mark.withdraw()?;
+        self.mark.allow_for(bytes)?;
         let replaced = self.file.replace(bytes);
         if replaced.is_ok() {
             observe::file_dictionary_replaced(self.file.path(), bytes, watch);

@@ -2,8 +2,9 @@
 //! a torn append and cut off.
 //!
 //! It is written after each sync and not synced itself, which would cost as much again. So it may say less
-//! than is true, by what the system has not written yet; never more. Before `file.dict` is replaced, it is
-//! withdrawn, durably: the next file may begin with the same bytes.
+//! than is true, by what the system has not written yet; never more. Whose length it is tells the file's header.
+//! Before a shorter file with the same one takes the place of `file.dict`, it is lowered, durably, to what is
+//! true of both: until then, the old file needs it.
 
 use std::fs::File;
 use std::io;
@@ -82,15 +83,26 @@ impl SyncedMark {
         }
     }
 
-    /// Sees to it, durably, that nothing is said of any file.
-    pub(super) fn withdraw(&mut self) -> Result<(), Error> {
-        if matches!(self.says, Says::Nothing) {
-            return Ok(());
+    /// Sees to it, durably, that nothing is said that would be wrong of a file of these bytes, which is about to
+    /// take the place of the other one.
+    pub(super) fn allow_for(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let len = bytes.len() as u64;
+        match self.says {
+            Says::Nothing => Ok(()),
+            Says::Length(length) if !length.reaches_past(len, bytes) => Ok(()),
+            Says::Length(length) => {
+                let lower = length.with_len(len);
+                self.overwrite(&lower.to_bytes(), Says::Length(lower))
+            }
+            // All of it, so that the next one can't be made up of both.
+            Says::Anything => self.overwrite(&[0; SyncedLength::ENCODED_LEN], Says::Nothing),
         }
+    }
+
+    fn overwrite(&mut self, bytes: &[u8], then: Says) -> Result<(), Error> {
         self.says = Says::Anything;
         match &self.file {
-            // All of it, so that the next one can't be made up of both.
-            Some(file) => write(file, &[0; SyncedLength::ENCODED_LEN])
+            Some(file) => write(file, bytes)
                 .and_then(|()| fsops::sync_file(file))
                 .map_err(Error::io(&self.path, "write"))?,
             None => {
@@ -98,7 +110,7 @@ impl SyncedMark {
                 fsops::sync_parent(&self.path)?;
             }
         }
-        self.says = Says::Nothing;
+        self.says = then;
         Ok(())
     }
 
