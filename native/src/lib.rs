@@ -93,7 +93,7 @@ pub use dictionaries::{
     BackgroundRotation, Bulk, Commits, DataKeyManager, Dictionaries, Entries, FileKey, ManagedFile,
     ManagerOptions, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, RetiredKeys,
     Started, Startup, Untracked, data_path, is_dictionary_file, is_unfinished,
-    read_file_dictionary, read_key_dictionary, read_key_envelope,
+    read_file_dictionary, read_key_dictionary, read_key_envelope, read_retired_keys,
 };
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "tokio")]

@@ -86,5 +86,6 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    config decrypt decrypt_file demo encrypt generated help init inspect keygen master_keys rekey rotate serve_metrics store tree verify
+    compact config decrypt decrypt_file demo encrypt generated help init inspect keygen keys
+    master_keys reconcile rekey rotate serve_metrics store tree verify
 }

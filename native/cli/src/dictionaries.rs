@@ -21,6 +21,17 @@ pub(crate) struct DictArgs {
 }
 
 impl DictArgs {
+    /// For commands that take the directory as an argument as well.
+    pub(crate) fn or_in(mut self, directory: Option<PathBuf>) -> Outcome<Self> {
+        if directory.is_some() && self.dict_dir.is_some() {
+            return Err(Failure::usage(
+                "which directory? give either DIR or --dict-dir, not both",
+            ));
+        }
+        self.dict_dir = directory.or(self.dict_dir);
+        Ok(self)
+    }
+
     pub(crate) fn directory(&self) -> Outcome<PathBuf> {
         if let Some(directory) = &self.dict_dir {
             return Ok(directory.clone());
@@ -46,6 +57,16 @@ impl DictArgs {
         self.open(ui, |master_key| {
             Dictionaries::read(&directory, master_key, Reading::Strict)
         })
+    }
+
+    /// As [`DictArgs::open`], with the directory.
+    pub(crate) fn open_in<T>(
+        &self,
+        ui: &Ui,
+        open: impl Fn(&Path, &MasterKey) -> Result<T, Error>,
+    ) -> Outcome<T> {
+        let directory = self.directory()?;
+        self.open(ui, |master_key| open(&directory, master_key))
     }
 
     /// Runs `open` with the first master key that fits: only a wrong key makes the next one be tried.

@@ -14,7 +14,9 @@
 
 mod ahead;
 mod body;
+mod compact;
 mod config;
+mod data_keys;
 mod decrypt;
 mod decrypt_file;
 mod demo;
@@ -29,6 +31,7 @@ mod keys;
 mod log;
 mod object;
 mod range;
+mod reconcile;
 mod rekey;
 mod rotate;
 mod serve_metrics;
@@ -70,6 +73,9 @@ enum Command {
     Verify(verify::Args),
     Rotate(rotate::Args),
     Rekey(rekey::Args),
+    Keys(data_keys::Args),
+    Compact(compact::Args),
+    Reconcile(reconcile::Args),
     ServeMetrics(serve_metrics::Args),
     Config(config::Args),
     Demo(demo::Args),
@@ -163,6 +169,9 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Verify(args) => args.run(ui),
         Command::Rotate(args) => args.run(ui),
         Command::Rekey(args) => args.run(ui),
+        Command::Keys(args) => args.run(ui),
+        Command::Compact(args) => args.run(ui),
+        Command::Reconcile(args) => args.run(ui),
         Command::ServeMetrics(args) => args.run(ui),
         Command::Config(args) => args.run(ui),
         Command::Demo(args) => args.run(ui),

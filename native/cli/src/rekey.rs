@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use serde_json::json;
 use stillkey::clock::unix_now;
 use stillkey::core::Method;
-use stillkey::{DataKeyManager, Error, RekeySelection, parse_duration};
+use stillkey::{DataKeyManager, RekeySelection, parse_duration};
 
 use crate::dictionaries::DictArgs;
 use crate::failure::{Failure, Outcome};
@@ -25,8 +25,8 @@ use crate::ui::Ui;
 pub(crate) struct Args {
     #[command(flatten)]
     dictionaries: DictArgs,
-    /// Only files whose data key was made longer ago than this: 90d, 12h
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    /// Only files whose data key was made longer ago than this: 90d, 2w, 12h
+    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
     older_than: Option<Duration>,
     /// Only files of this method
     #[arg(long, value_name = "METHOD")]
@@ -39,10 +39,6 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-fn age(text: &str) -> Result<Duration, Error> {
-    parse_duration(text)
-}
-
 fn rate(text: &str) -> Result<u64, String> {
     let size = text.strip_suffix("/s").unwrap_or(text);
     match size.parse::<ByteSize>() {
@@ -53,9 +49,8 @@ fn rate(text: &str) -> Result<u64, String> {
 
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
-        let directory = self.dictionaries.directory()?;
-        let manager = self.dictionaries.open(ui, |master_key| {
-            DataKeyManager::open(&directory, master_key)
+        let manager = self.dictionaries.open_in(ui, |directory, master_key| {
+            DataKeyManager::open(directory, master_key)
         })?;
         let mut selection = RekeySelection::default();
         selection.method = self.method;

@@ -1,9 +1,11 @@
 //! `stillkey rotate`: new data keys and new master keys, while nothing else has the directory open.
 
+use std::time::Duration;
+
 use serde_json::json;
 use stillkey::clock::unix_now;
 use stillkey::core::{Method, RotationPolicy, RotationReason};
-use stillkey::{Entries, MasterKeySource};
+use stillkey::{Entries, MasterKeySource, parse_duration};
 
 use crate::dictionaries::DictArgs;
 use crate::failure::Outcome;
@@ -13,7 +15,7 @@ use crate::ui::Ui;
 /// Replace a data key or the master key of a dictionary directory
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  stillkey rotate data-key -d vault --if-older-than 604800\n  \
+    after_long_help = "Examples:\n  stillkey rotate data-key -d vault --if-older-than 7d\n  \
     stillkey rotate master-key -d vault --master-key file:old.key --new-master-key file:new.key"
 )]
 pub(crate) struct Args {
@@ -30,9 +32,9 @@ enum What {
         /// Method of new files; without it, that of the current data key
         #[arg(long, value_name = "METHOD")]
         method: Option<Method>,
-        /// Only if one is due: the current one is this old, for another method, or was once stored unprotected
-        #[arg(long, value_name = "SECONDS")]
-        if_older_than: Option<u64>,
+        /// Only if one is due: the current one is this old (7d, 2w), for another method, or was once stored unprotected
+        #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+        if_older_than: Option<Duration>,
     },
     /// Seal the data keys under another master key; files and data keys stay as they are
     MasterKey {
@@ -57,14 +59,15 @@ impl Args {
 }
 
 fn open(dictionaries: &DictArgs, ui: &Ui) -> Outcome<Entries> {
-    let directory = dictionaries.directory()?;
-    dictionaries.open(ui, |master_key| Entries::open(&directory, master_key))
+    dictionaries.open_in(ui, |directory, master_key| {
+        Entries::open(directory, master_key)
+    })
 }
 
 fn rotate_data_key(
     dictionaries: &DictArgs,
     method: Option<Method>,
-    if_older_than: Option<u64>,
+    if_older_than: Option<Duration>,
     ui: &Ui,
 ) -> Outcome {
     let entries = open(dictionaries, ui)?;
@@ -78,7 +81,7 @@ fn rotate_data_key(
     let now = unix_now();
     let reason = match if_older_than {
         None => "asked for",
-        Some(period) => match entries.rotation_due(&RotationPolicy { method, period }, now)? {
+        Some(age) => match entries.rotation_due(&policy(method, age), now)? {
             None => {
                 return ui.result(
                     "not due: the current data key stays",
@@ -89,8 +92,20 @@ fn rotate_data_key(
         },
     };
     let id = entries.rotate_data_key(method, now)?;
+    if method == Method::Plaintext {
+        ui.warn(
+            "new files are not encrypted from now on; to encrypt them again, rotate to another --method",
+        );
+    }
     let human = format!("new data key {id} for {method} ({reason}); files that exist keep theirs");
     ui.result(&human, &json!({ "rotated": true, "current_key_id": id.to_string(), "method": method.name(), "reason": reason }))
+}
+
+fn policy(method: Method, age: Duration) -> RotationPolicy {
+    RotationPolicy {
+        method,
+        period: age.as_secs(),
+    }
 }
 
 fn in_words(reason: RotationReason) -> &'static str {

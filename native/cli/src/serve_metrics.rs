@@ -12,14 +12,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stillkey::core::{FileDictionary, KeyDictionary, MasterKey, Reading, Verdict};
 use stillkey::metrics as table;
-use stillkey::{AtomicFile, Error, ErrorKind, read_file_dictionary, read_key_dictionary};
+use stillkey::{
+    AtomicFile, Error, ErrorKind, parse_duration, read_file_dictionary, read_key_dictionary,
+};
 use tiny_http::{Header, Method, Request, Response, Server};
 
 use crate::dictionaries::{DictArgs, first_that_fits};
@@ -64,13 +65,9 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let invalid = || "expected a time above zero, such as 15s or 2m".to_owned();
-    let interval: SignedDuration = text.parse().map_err(|_| invalid())?;
-    let interval = Duration::try_from(interval).map_err(|_| invalid())?;
-    if interval.is_zero() {
-        Err(invalid())
-    } else {
-        Ok(interval)
+    match parse_duration(text) {
+        Ok(Duration::ZERO) => Err("expected a time above zero, such as 15s or 2m".into()),
+        interval => interval.map_err(|error| error.to_string()),
     }
 }
 

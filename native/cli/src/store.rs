@@ -146,9 +146,8 @@ impl Args {
     }
 
     fn open(&self, ui: &Ui) -> Outcome<DataKeyManager> {
-        let directory = self.dictionaries.directory()?;
-        self.dictionaries.open(ui, |master_key| {
-            DataKeyManager::open(&directory, master_key)
+        self.dictionaries.open_in(ui, |directory, master_key| {
+            DataKeyManager::open(directory, master_key)
         })
     }
 

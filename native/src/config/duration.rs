@@ -17,22 +17,42 @@ const UNITS: [(&str, f64); 7] = [
     ("ns", 1e-9),
 ];
 
-/// Reads a duration as TiKV's configuration spells it: `7d`, `1h30m`.
+/// Reads a duration as people give it on a command line: as TiKV's configuration spells it (`7d`,
+/// `1h30m`), with weeks before that (`1w`), or as a whole number of seconds (`604800`).
 ///
 /// # Errors
 /// [`Error::Usage`] for anything else, and for nothing at all.
 ///
 /// ```
 /// use std::time::Duration;
-/// assert_eq!(stillkey::parse_duration("1h30m")?, Duration::from_secs(5400));
+/// for week in ["1w", "7d", "604800"] {
+///     assert_eq!(stillkey::parse_duration(week)?, Duration::from_secs(604_800));
+/// }
 /// # Ok::<(), stillkey::Error>(())
 /// ```
 pub fn parse_duration(text: &str) -> Result<Duration, Error> {
-    match parse(text) {
-        Some(duration) if !text.trim().is_empty() => Ok(duration),
-        _ => Err(Error::Usage(format!("expected {FORM}"))),
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(seconds) = text.parse()
+    {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let (weeks, rest) = text.split_once('w').unwrap_or(("0", text));
+    let sum = weeks.trim().parse().ok().and_then(|weeks: f64| {
+        let weeks = Duration::try_from_secs_f64(weeks * WEEK).ok()?;
+        weeks.checked_add(parse(rest)?)
+    });
+    match sum {
+        Some(duration) if !text.is_empty() => Ok(duration),
+        _ => Err(Error::Usage(
+            "expected a duration such as 7d, 1w or 1h30m (numbers with w, d, h, m, s, ms, us or ns, in \
+             this order), or a number of seconds"
+                .into(),
+        )),
     }
 }
+
+const WEEK: f64 = 604_800.0;
 
 /// What a duration looks like, for messages.
 pub(super) const FORM: &str =
@@ -86,6 +106,41 @@ mod tests {
             ("", Duration::ZERO),
         ] {
             assert_eq!(parse(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_has_weeks_and_seconds_as_well() {
+        for (text, seconds) in [
+            ("1w", 604_800),
+            ("604800", 604_800),
+            ("7d", 604_800),
+            ("1w1d", 691_200),
+            (" 2 w 1 h ", 1_213_200),
+            ("0.5w", 302_400),
+            ("0", 0),
+            ("1h30m", 5400),
+        ] {
+            let expected = Duration::from_secs(seconds);
+            assert_eq!(parse_duration(text).unwrap(), expected, "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "w",
+            "1w1w",
+            "1d1w",
+            "-1",
+            "+1",
+            "1.5",
+            "-1w",
+            "infw",
+            "1e300w",
+            "soon",
+            "7 8",
+            "99999999999999999999",
+        ] {
+            parse_duration(text).unwrap_err();
         }
     }
 

@@ -44,6 +44,7 @@ pub use manager::{
     RekeySelection, Untracked, data_path, is_unfinished,
 };
 pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
+pub use retired::read_retired_keys;
 pub use startup::{Started, Startup};
 
 const KEY_DICT: &str = "key.dict";

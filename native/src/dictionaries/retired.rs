@@ -14,6 +14,32 @@ use super::sealed_keys::seal;
 use crate::error::{Error, ErrorKind};
 use crate::fsops::{self, Access};
 
+/// Reads the data keys that a directory has put aside, without a lock and without a write. Each says in
+/// [`KeyEntry::retired_at`](stillkey_core::KeyEntry::retired_at) since when. None when there is no such file.
+///
+/// # Errors
+/// Those of [`read_key_dictionary`].
+pub fn read_retired_keys(
+    directory: impl AsRef<Path>,
+    master_key: &MasterKey,
+) -> Result<KeyDictionary, Error> {
+    let directory = directory.as_ref();
+    let read = |name| read_key_dictionary(directory.join(name), master_key);
+    let is_elsewhere =
+        |error: &Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WrongKey);
+    match read(super::RETIRED_DICT) {
+        // While the master key changes, the keys are in the other file, under the new one.
+        Err(error) if is_elsewhere(&error) => match read(super::NEXT_RETIRED_DICT) {
+            Err(next) if next.kind() == ErrorKind::NotFound => match error.kind() {
+                ErrorKind::NotFound => Ok(KeyDictionary::new()),
+                _ => Err(error),
+            },
+            keys => keys,
+        },
+        keys => keys,
+    }
+}
+
 /// The two files, once their directory has been synced. `key.dict` must be durable under the master key that
 /// is used for them.
 #[derive(Debug)]

@@ -164,6 +164,19 @@ impl Entries {
         }
     }
 
+    /// What [`Entries::retire_keys`] would do with this `grace` now. No key is moved.
+    ///
+    /// # Errors
+    /// Those of [`Entries::retire_keys`].
+    pub fn retirable_keys(&self, grace: u64, now: u64) -> Result<RetiredKeys, Error> {
+        let used = self.used_keys()?;
+        let plan = held(&self.sealed_keys).plan_retirement(&used, grace, now)?;
+        Ok(RetiredKeys {
+            retired: plan.retired,
+            forgotten: plan.forgotten,
+        })
+    }
+
     /// The keys that entries name, and will after a crash.
     fn used_keys(&self) -> Result<HashSet<u64>, Error> {
         let mut log_file = held(&self.log_file);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::commit::{Change, Request};
 use super::*;
-use crate::dictionaries::{Dictionaries, read_key_envelope};
+use crate::dictionaries::{Dictionaries, read_key_envelope, read_retired_keys};
 use crate::error::ErrorKind;
 use crate::fsops::{Op, fault};
 use crate::testing::master_key;
@@ -426,10 +426,30 @@ fn keys_that_no_file_uses_are_put_aside_come_back_and_are_forgotten_in_the_end()
         .unwrap();
 
     let late = NOW + GRACE;
+    let planned = entries.retirable_keys(GRACE, late).unwrap();
+    assert_eq!(planned.retired, [unused]);
+    assert_eq!(keys(), all, "only planned");
+    assert!(!directory.path().join("retired.dict").exists());
+    let aside = |key| read_retired_keys(directory.path(), &master_key(key));
+    assert!(aside(1).unwrap().is_empty());
     assert_eq!(entries.retire_keys(GRACE, late).unwrap().retired, [unused]);
     assert_eq!(keys(), BTreeSet::from([used, current]));
+    assert_eq!(
+        aside(1).unwrap().get(unused).unwrap().retired_at,
+        Some(late)
+    );
+    assert_eq!(aside(2).unwrap_err().kind(), ErrorKind::WrongKey);
+    let sealed = std::fs::read(directory.path().join("retired.dict")).unwrap();
     // The side file follows the master key.
     entries.rotate_master_key(&master_key(2)).unwrap();
+    assert_eq!(aside(2).unwrap().len(), 1);
+    // As in the middle of that change.
+    let path = |name| directory.path().join(name);
+    std::fs::rename(path("retired.dict"), path("retired-next.dict")).unwrap();
+    assert_eq!(aside(2).unwrap().len(), 1);
+    std::fs::write(path("retired.dict"), sealed).unwrap();
+    assert_eq!(aside(2).unwrap().len(), 1);
+    assert_eq!(aside(1).unwrap().len(), 1);
     assert_eq!(entries.restore_keys().unwrap(), [unused]);
     assert_eq!(
         (
