@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use stillkey::Entries;
 
-use crate::dictionaries::DictArgs;
 use crate::failure::{Outcome, io};
+use crate::in_use::WriterArgs;
 use crate::ui::Ui;
 
 /// Rewrite file.dict without the log records that have been superseded
@@ -21,15 +20,12 @@ pub(crate) struct Args {
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
     #[command(flatten)]
-    dictionaries: DictArgs,
+    writer: WriterArgs,
 }
 
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
-        let dictionaries = self.dictionaries.or_in(self.directory)?;
-        let entries = dictionaries.open_in(ui, |directory, master_key| {
-            Entries::open(directory, master_key)
-        })?;
+        let entries = self.writer.or_in(self.directory)?.entries(ui)?;
         let path = entries.directory().join("file.dict");
         let len = || {
             let metadata = path.metadata().map_err(io(&path, "read the size of"))?;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stillkey::clock::unix_now;
 use stillkey::core::{KeyDictionary, KeyEntry};
-use stillkey::{Entries, RetiredKeys, parse_duration, read_retired_keys};
+use stillkey::{RetiredKeys, parse_duration, read_retired_keys};
 
 use crate::dictionaries::DictArgs;
 use crate::failure::Outcome;
+use crate::in_use::WriterArgs;
 use crate::text::{duration, utc};
 use crate::ui::Ui;
 
@@ -24,7 +25,7 @@ use crate::ui::Ui;
 )]
 pub(crate) struct Args {
     #[command(flatten)]
-    dictionaries: DictArgs,
+    writer: WriterArgs,
     #[command(subcommand)]
     action: Action,
 }
@@ -71,15 +72,15 @@ enum Action {
 
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
-        let dictionaries = self.dictionaries;
+        let writer = self.writer;
         match self.action {
-            Action::List { directory } => list(&dictionaries.or_in(directory)?, ui),
+            Action::List { directory } => list(&writer.or_in(directory)?.dictionaries, ui),
             Action::Retire {
                 directory,
                 grace,
                 dry_run,
-            } => retire(&dictionaries.or_in(directory)?, grace, dry_run, ui),
-            Action::Restore { directory } => restore(&dictionaries.or_in(directory)?, ui),
+            } => retire(&writer.or_in(directory)?, grace, dry_run, ui),
+            Action::Restore { directory } => restore(&writer.or_in(directory)?, ui),
         }
     }
 }
@@ -160,14 +161,8 @@ fn in_json(id: u64, entry: &KeyEntry) -> Value {
     })
 }
 
-fn open(dictionaries: &DictArgs, ui: &Ui) -> Outcome<Entries> {
-    dictionaries.open_in(ui, |directory, master_key| {
-        Entries::open(directory, master_key)
-    })
-}
-
-fn retire(dictionaries: &DictArgs, grace: Duration, dry_run: bool, ui: &Ui) -> Outcome {
-    let entries = open(dictionaries, ui)?;
+fn retire(writer: &WriterArgs, grace: Duration, dry_run: bool, ui: &Ui) -> Outcome {
+    let entries = writer.entries(ui)?;
     let (seconds, now) = (grace.as_secs(), unix_now());
     let RetiredKeys {
         retired, forgotten, ..
@@ -199,8 +194,8 @@ fn retire(dictionaries: &DictArgs, grace: Duration, dry_run: bool, ui: &Ui) -> O
     )
 }
 
-fn restore(dictionaries: &DictArgs, ui: &Ui) -> Outcome {
-    let restored = open(dictionaries, ui)?.restore_keys()?;
+fn restore(writer: &WriterArgs, ui: &Ui) -> Outcome {
+    let restored = writer.entries(ui)?.restore_keys()?;
     ui.result(
         &listed(&restored, "brought back"),
         &json!({ "restored": ids(&restored) }),

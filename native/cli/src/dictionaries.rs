@@ -59,16 +59,6 @@ impl DictArgs {
         })
     }
 
-    /// As [`DictArgs::open`], with the directory.
-    pub(crate) fn open_in<T>(
-        &self,
-        ui: &Ui,
-        open: impl Fn(&Path, &MasterKey) -> Result<T, Error>,
-    ) -> Outcome<T> {
-        let directory = self.directory()?;
-        self.open(ui, |master_key| open(&directory, master_key))
-    }
-
     /// Runs `open` with the first master key that fits: only a wrong key makes the next one be tried.
     pub(crate) fn open<T>(
         &self,

@@ -8,6 +8,7 @@ use stillkey::core::Method;
 use stillkey::{Entries, Error, MasterKeySource};
 
 use crate::failure::{Failure, Outcome};
+use crate::in_use::InUseArgs;
 use crate::keys::{self, default_key_path};
 use crate::ui::Ui;
 
@@ -27,10 +28,13 @@ pub(crate) struct Args {
     /// Method of new files: aes128-ctr, aes192-ctr, aes256-ctr, sm4-ctr or plaintext
     #[arg(long, value_name = "METHOD", default_value_t = Method::Aes256Ctr)]
     method: Method,
+    #[command(flatten)]
+    in_use: InUseArgs,
 }
 
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
+        self.in_use.expect_unused(&self.directory, ui)?;
         let mut made = false;
         let named = self
             .master_key

@@ -24,6 +24,7 @@ mod dictionaries;
 mod encrypt;
 mod failure;
 mod generate;
+mod in_use;
 mod init;
 mod inspect;
 mod keygen;

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use stillkey::DataKeyManager;
 
-use crate::dictionaries::DictArgs;
 use crate::failure::{Failure, Outcome};
+use crate::in_use::WriterArgs;
 use crate::ui::Ui;
 
 /// Remove the entries whose files are gone
@@ -22,7 +21,7 @@ pub(crate) struct Args {
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
     #[command(flatten)]
-    dictionaries: DictArgs,
+    writer: WriterArgs,
     /// Only list what would be removed
     #[arg(long)]
     dry_run: bool,
@@ -30,10 +29,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
-        let dictionaries = self.dictionaries.or_in(self.directory)?;
-        let manager = dictionaries.open_in(ui, |directory, master_key| {
-            DataKeyManager::open(directory, master_key)
-        })?;
+        let manager = self.writer.or_in(self.directory)?.manager(ui)?;
         let found = manager.mismatches()?;
         let removed = if self.dry_run {
             found.entries_without_file

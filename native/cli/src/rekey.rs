@@ -7,10 +7,10 @@ use bytesize::ByteSize;
 use serde_json::json;
 use stillkey::clock::unix_now;
 use stillkey::core::Method;
-use stillkey::{DataKeyManager, RekeySelection, parse_duration};
+use stillkey::{RekeySelection, parse_duration};
 
-use crate::dictionaries::DictArgs;
 use crate::failure::{Failure, Outcome};
+use crate::in_use::WriterArgs;
 use crate::ui::Ui;
 
 /// Encrypt files anew whose data key isn't the current one
@@ -24,7 +24,7 @@ use crate::ui::Ui;
 )]
 pub(crate) struct Args {
     #[command(flatten)]
-    dictionaries: DictArgs,
+    writer: WriterArgs,
     /// Only files whose data key was made longer ago than this: 90d, 2w, 12h
     #[arg(long, value_name = "AGE", value_parser = parse_duration)]
     older_than: Option<Duration>,
@@ -49,9 +49,7 @@ fn rate(text: &str) -> Result<u64, String> {
 
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
-        let manager = self.dictionaries.open_in(ui, |directory, master_key| {
-            DataKeyManager::open(directory, master_key)
-        })?;
+        let manager = self.writer.manager(ui)?;
         let mut selection = RekeySelection::default();
         selection.method = self.method;
         selection.made_before = self

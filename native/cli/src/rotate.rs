@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use stillkey::clock::unix_now;
 use stillkey::core::{Method, RotationPolicy, RotationReason};
-use stillkey::{Entries, MasterKeySource, parse_duration};
+use stillkey::{MasterKeySource, parse_duration};
 
-use crate::dictionaries::DictArgs;
 use crate::failure::Outcome;
+use crate::in_use::WriterArgs;
 use crate::keys;
 use crate::ui::Ui;
 
@@ -20,7 +20,7 @@ use crate::ui::Ui;
 )]
 pub(crate) struct Args {
     #[command(flatten)]
-    dictionaries: DictArgs,
+    writer: WriterArgs,
     #[command(subcommand)]
     what: What,
 }
@@ -50,27 +50,21 @@ impl Args {
             What::DataKey {
                 method,
                 if_older_than,
-            } => rotate_data_key(&self.dictionaries, method, if_older_than, ui),
+            } => rotate_data_key(&self.writer, method, if_older_than, ui),
             What::MasterKey { new_master_key } => {
-                rotate_master_key(&self.dictionaries, &new_master_key, ui)
+                rotate_master_key(&self.writer, &new_master_key, ui)
             }
         }
     }
 }
 
-fn open(dictionaries: &DictArgs, ui: &Ui) -> Outcome<Entries> {
-    dictionaries.open_in(ui, |directory, master_key| {
-        Entries::open(directory, master_key)
-    })
-}
-
 fn rotate_data_key(
-    dictionaries: &DictArgs,
+    writer: &WriterArgs,
     method: Option<Method>,
     if_older_than: Option<Duration>,
     ui: &Ui,
 ) -> Outcome {
-    let entries = open(dictionaries, ui)?;
+    let entries = writer.entries(ui)?;
     let current = entries
         .keys()
         .current()
@@ -119,13 +113,9 @@ fn in_words(reason: RotationReason) -> &'static str {
     }
 }
 
-fn rotate_master_key(
-    dictionaries: &DictArgs,
-    new_master_key: &MasterKeySource,
-    ui: &Ui,
-) -> Outcome {
+fn rotate_master_key(writer: &WriterArgs, new_master_key: &MasterKeySource, ui: &Ui) -> Outcome {
     let new = keys::load(new_master_key, ui)?;
-    let entries = open(dictionaries, ui)?;
+    let entries = writer.entries(ui)?;
     entries.rotate_master_key(&new)?;
     if !new.is_secure() {
         ui.warn("the data keys are stored unprotected from now on, and count as exposed for good");

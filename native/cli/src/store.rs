@@ -4,12 +4,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use stillkey::{DataKeyManager, Error};
+use stillkey::Error;
 
 use crate::body::Input;
 use crate::decrypt_file::PartArgs;
-use crate::dictionaries::{DictArgs, PlaceArgs};
+use crate::dictionaries::PlaceArgs;
 use crate::failure::{Failure, Outcome, io};
+use crate::in_use::WriterArgs;
 use crate::ui::Ui;
 
 /// Put, get, list, remove and rename files in a dictionary directory
@@ -22,7 +23,7 @@ use crate::ui::Ui;
 )]
 pub(crate) struct Args {
     #[command(flatten)]
-    dictionaries: DictArgs,
+    writer: WriterArgs,
     #[command(subcommand)]
     action: Action,
 }
@@ -122,7 +123,7 @@ impl Args {
             }
             Action::Ls { place } => self.list(place, ui),
             Action::Rm { names } => {
-                let store = self.open(ui)?;
+                let store = self.writer.manager(ui)?;
                 names.iter().try_for_each(|name| store.delete_file(name))?;
                 ui.result(
                     &format!("{} removed", names.join(", ")),
@@ -130,7 +131,7 @@ impl Args {
                 )
             }
             Action::Mv { from, to } => {
-                let store = self.open(ui)?;
+                let store = self.writer.manager(ui)?;
                 if let Some(directory) = Path::new(to).parent()
                     && directory != Path::new("")
                 {
@@ -143,12 +144,6 @@ impl Args {
                 )
             }
         }
-    }
-
-    fn open(&self, ui: &Ui) -> Outcome<DataKeyManager> {
-        self.dictionaries.open_in(ui, |directory, master_key| {
-            DataKeyManager::open(directory, master_key)
-        })
     }
 
     fn put(&self, file: &Path, name: Option<&str>, force: bool, ui: &Ui) -> Outcome {
@@ -164,7 +159,7 @@ impl Args {
                     ))
                 })?,
         };
-        let store = self.open(ui)?;
+        let store = self.writer.manager(ui)?;
         let input = Input::open(file)?;
         let bar = ui.progress(input.len());
         let path = input.path().to_owned();
@@ -200,14 +195,14 @@ impl Args {
         force: bool,
         ui: &Ui,
     ) -> Outcome {
-        let mut dictionaries = self.dictionaries.read(ui)?;
+        let mut dictionaries = self.writer.dictionaries.read(ui)?;
         let path = place.path(dictionaries.directory(), name);
         let (file, key) = place.open(&mut dictionaries, name)?;
         part.decrypt(&key, file, &path, out, force, ui)
     }
 
     fn list(&self, place: &PlaceArgs, ui: &Ui) -> Outcome {
-        let dictionaries = self.dictionaries.read(ui)?;
+        let dictionaries = self.writer.dictionaries.read(ui)?;
         let (mut human, mut files) = (Vec::new(), Vec::<Value>::new());
         for (name, info) in dictionaries.files()?.iter() {
             let len = place
