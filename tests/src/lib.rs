@@ -7,6 +7,7 @@ pub mod oracle;
 pub mod random;
 pub mod scenario;
 pub mod service;
+pub mod small_disk;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use stillkey::core::{MasterKey, Method, RawMasterKey, SecretBytes};
 use stillkey::{DataKeyManager, Entries};
+use stillkey_tests::small_disk::SmallDisk;
 
 const KILLS: usize = 200;
 const THREADS: usize = 4;
@@ -251,8 +252,8 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
 #[test]
 fn a_disk_that_is_really_full_loses_nothing_and_what_is_freed_is_used() {
     let place = tempfile::tempdir().unwrap();
-    let mounted = Mounted::new(place.path());
-    let directory = mounted.0;
+    let disk = SmallDisk::mount(place.path());
+    let directory = disk.path();
     drop(Entries::create(directory, &master_key(), Method::Aes256Ctr, NOW).unwrap());
     let manager = DataKeyManager::open(directory, &master_key()).unwrap();
     let mut files = Vec::new();
@@ -311,28 +312,4 @@ fn a_disk_that_is_really_full_loses_nothing_and_what_is_freed_is_used() {
     check(&manager, &files);
     let after = manager.open_file("after").unwrap();
     assert_eq!(after.file().len().unwrap(), 5);
-}
-
-struct Mounted<'p>(&'p Path);
-
-impl<'p> Mounted<'p> {
-    fn new(place: &'p Path) -> Self {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
-            .arg(place)
-            .output()
-            .unwrap();
-        assert!(
-            mounted.status.success(),
-            "to mount a small file system takes root: {}",
-            String::from_utf8_lossy(&mounted.stderr)
-        );
-        Self(place)
-    }
-}
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
-    }
 }

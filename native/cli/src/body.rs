@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use stillkey::{AtomicFile, Error};
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, Outcome, io};
+use crate::failure::{Failure, Outcome, STDOUT, io};
 use crate::keys::is_dash;
 
 /// Bytes that are moved at a time.
@@ -126,7 +126,7 @@ impl Output {
 
     pub(crate) fn path(&self) -> &Path {
         match self {
-            Self::Stdout => Path::new("standard output"),
+            Self::Stdout => Path::new(STDOUT),
             Self::File { file, .. } => file.target(),
         }
     }
@@ -153,9 +153,7 @@ impl Output {
     /// Makes what was written durable and visible.
     pub(crate) fn commit(self) -> Outcome {
         match self {
-            Self::Stdout => io::stdout()
-                .flush()
-                .map_err(io(Path::new("standard output"), "write")),
+            Self::Stdout => io::stdout().flush().map_err(io(Path::new(STDOUT), "write")),
             Self::File { file, overwrite } => Ok(file.commit(overwrite)?),
         }
     }

@@ -18,6 +18,9 @@ pub(crate) enum Failure {
     Found(ErrorKind),
 }
 
+/// What messages call it, in the place of a path.
+pub(crate) const STDOUT: &str = "standard output";
+
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
@@ -28,6 +31,12 @@ impl Failure {
     /// Something is there already, as `what` says.
     pub(crate) fn already_exists(what: impl Into<String>) -> Self {
         Self::Said(ErrorKind::AlreadyExists, what.into())
+    }
+
+    /// Whether what reads standard output has ended before the end of it.
+    pub(crate) fn is_unread_output(&self) -> bool {
+        matches!(self, Self::Error(Error::Io { path, source, .. })
+            if source.kind() == std::io::ErrorKind::BrokenPipe && path == Path::new(STDOUT))
     }
 
     pub(crate) fn kind(&self) -> ErrorKind {

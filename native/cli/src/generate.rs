@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap_complete::Shell;
 
-use crate::failure::{Outcome, io};
+use crate::failure::{Outcome, STDOUT, io};
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ impl CompletionsArgs {
         stdout
             .write_all(&script)
             .and_then(|()| stdout.flush())
-            .map_err(io(Path::new("standard output"), "write"))
+            .map_err(io(Path::new(STDOUT), "write"))
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) fn start() -> Outcome {
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_target(false)
+        // Would be printed to stderr, of all places, in a way that panics there.
+        .log_internal_errors(false)
         .init();
     Ok(())
 }

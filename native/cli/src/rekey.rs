@@ -87,8 +87,8 @@ impl Args {
                 &json!({ "files": files, "bytes": bytes }),
             );
         }
-        for (name, error) in &report.failed {
-            ui.warn(&format!("{name}: {error}"));
+        for (_, error) in &report.failed {
+            ui.failed(&error.clone().into());
         }
         ui.result(
             &format!(
@@ -103,8 +103,8 @@ impl Args {
                 "failed": report.failed.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             }),
         )?;
-        match report.failed.into_iter().next() {
-            Some((_, error)) => Err(Failure::Error(error)),
+        match report.failed.first() {
+            Some((_, error)) => Err(Failure::Found(error.kind())),
             None => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use stillkey::Error;
 use crate::body::Input;
 use crate::decrypt_file::PartArgs;
 use crate::dictionaries::PlaceArgs;
-use crate::failure::{Failure, Outcome, io};
+use crate::failure::{Failure, Outcome, error_json, io};
 use crate::in_use::WriterArgs;
 use crate::ui::Ui;
 
@@ -69,6 +69,8 @@ enum Action {
         place: PlaceArgs,
     },
     /// Remove files
+    ///
+    /// If one can't be removed, the others are nevertheless, and a message says which and why.
     Rm {
         /// Their names in the store
         #[arg(required = true)]
@@ -122,14 +124,7 @@ impl Args {
                 self.decrypt(name, part, place, Path::new("-"), false, ui)
             }
             Action::Ls { place } => self.list(place, ui),
-            Action::Rm { names } => {
-                let store = self.writer.manager(ui)?;
-                names.iter().try_for_each(|name| store.delete_file(name))?;
-                ui.result(
-                    &format!("{} removed", names.join(", ")),
-                    &json!({ "removed": names }),
-                )
-            }
+            Action::Rm { names } => self.remove(names, ui),
             Action::Mv { from, to } => {
                 let store = self.writer.manager(ui)?;
                 if let Some(directory) = Path::new(to).parent()
@@ -184,6 +179,27 @@ impl Args {
             &format!("{name}: {bytes} bytes encrypted"),
             &json!({ "name": name, "bytes": bytes }),
         )
+    }
+
+    /// Removes what can be removed, and says of each of the others why not.
+    fn remove(&self, names: &[String], ui: &Ui) -> Outcome {
+        let store = self.writer.manager(ui)?;
+        let (mut removed, mut failed, mut first) = (Vec::new(), Vec::new(), None);
+        for name in names {
+            let Err(error) = store.delete_file(name) else {
+                removed.push(&**name);
+                continue;
+            };
+            failed.push(json!({ "name": name, "error": error_json(&error) }));
+            first.get_or_insert(error.kind());
+            ui.failed(&error.into());
+        }
+        let human = match &*removed {
+            [] => String::new(),
+            removed => format!("{} removed", removed.join(", ")),
+        };
+        ui.result(&human, &json!({ "removed": removed, "failed": failed }))?;
+        first.map_or(Ok(()), |kind| Err(Failure::Found(kind)))
     }
 
     fn decrypt(

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::body::stdout_has_data;
-use crate::failure::{Failure, Outcome, failure_json, io};
+use crate::failure::{Failure, Outcome, STDOUT, failure_json, io};
 
 /// Options that every command has.
 #[derive(Debug, Default, clap::Args)]
@@ -40,7 +40,7 @@ impl Ui {
             .map_err(to_stdout())
     }
 
-    /// Prints to stdout. A reader that has gone away is an error like any other.
+    /// Prints to stdout. When its reader has gone away, the command ends, and says nothing.
     pub(crate) fn print(&self, text: &str) -> Outcome {
         if text.is_empty() {
             return Ok(());
@@ -62,7 +62,7 @@ impl Ui {
             return self.result(human, json);
         }
         if !self.quiet && self.json {
-            eprintln!("{json}");
+            to_stderr(&json.to_string());
         }
         Ok(())
     }
@@ -76,24 +76,33 @@ impl Ui {
 
     pub(crate) fn warn(&self, warning: &str) {
         if !self.quiet {
-            eprintln!("stillkey: warning: {warning}");
+            to_stderr(&format!("stillkey: warning: {warning}"));
         }
+    }
+
+    /// Says why a part of the work failed, where the rest goes on.
+    pub(crate) fn failed(&self, failure: &Failure) {
+        to_stderr(&format!("stillkey: {failure}"));
     }
 
     /// Says why the command failed.
     pub(crate) fn report(&self, failure: &Failure) {
+        if failure.is_unread_output() {
+            // As `head` does when it has seen enough. The exit status tells it to those who ask.
+            return;
+        }
         let Some((message, json)) = failure_json(failure) else {
             return;
         };
         let json = json!({ "error": json });
         if self.json && stdout_has_data() {
             // Behind the data, nobody would tell it from the data.
-            eprintln!("{json}");
+            to_stderr(&json.to_string());
         } else if self.json {
             // stdout may be closed, which is then the reason for being here.
             let _ = writeln!(std::io::stdout(), "{json:#}");
         }
-        eprintln!("stillkey: {message}");
+        to_stderr(&format!("stillkey: {message}"));
     }
 
     /// A progress bar over bytes; hidden unless stderr is a terminal. `len`: bytes in all, if known.
@@ -115,6 +124,11 @@ impl Ui {
     }
 }
 
+/// Where nobody reads that either, there is nobody left to tell; `eprintln!` would panic.
+fn to_stderr(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 fn to_stdout() -> impl FnOnce(std::io::Error) -> Failure {
-    io(Path::new("standard output"), "write")
+    io(Path::new(STDOUT), "write")
 }
