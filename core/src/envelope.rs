@@ -185,6 +185,11 @@ impl Envelope {
         }
     }
 
+    /// The key that the payload is sealed under, as a key service wrapped it; `None` where none did. Not secret: the service has to unwrap it.
+    pub fn wrapped_key(&self) -> Option<&[u8]> {
+        self.metadata.get(KMS_CIPHERTEXT_KEY).map(Vec::as_slice)
+    }
+
     /// Reads an envelope that stands alone, as in a log backup's metadata.
     ///
     /// # Errors

@@ -59,11 +59,41 @@ impl KeyArgs {
         Ok(vec![load(&MasterKeySource::File(path), ui)?])
     }
 
+    /// The keys that were named, or else the default one, if it is there and can be had.
+    pub(crate) fn named_or_default(&self, ui: &Ui) -> Outcome<(Vec<MasterKey>, Named)> {
+        let named = self.named(ui)?;
+        if !named.is_empty() {
+            return Ok((named, Named::ByTheUser));
+        }
+        let Ok(path) = default_key_path() else {
+            return Ok((named, Named::ByDefault));
+        };
+        if !path.exists() {
+            return Ok((named, Named::ByDefault));
+        }
+        let keys = match load(&MasterKeySource::File(path), ui) {
+            Ok(key) => vec![key],
+            Err(failure) => {
+                ui.warn(&format!("without the default master key: {failure}"));
+                Vec::new()
+            }
+        };
+        Ok((keys, Named::ByDefault))
+    }
+
     /// The configuration, if it was named.
     pub(crate) fn config(&self) -> Outcome<Option<TikvConfig>> {
         let config = self.config.as_ref().map(TikvConfig::read);
         Ok(config.transpose()?)
     }
+}
+
+/// Who chose the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    ByTheUser,
+    /// Nobody expects that it fits.
+    ByDefault,
 }
 
 /// The configuration's keys. The previous one is only there to fall back to, so it may be gone, as for TiKV.

@@ -18,6 +18,12 @@ pub(crate) fn duration(duration: Duration) -> String {
     )
 }
 
+/// Base64 with padding, as the tools of key services take it.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    BASE64_STANDARD.encode(bytes)
+}
+
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();

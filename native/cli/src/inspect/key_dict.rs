@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use stillkey::Error;
 use stillkey::core::{Envelope, KeyDictionary, KeyEntry, MasterKey};
+use stillkey::{Error, ErrorKind};
 
 use super::{Findings, Json};
-use crate::failure::{Outcome, error_json};
-use crate::text::{hex, utc};
+use crate::failure::{Failure, Outcome, error_json, failure_json};
+use crate::keys::Named;
+use crate::text::{base64, hex, utc};
 
 pub(super) fn inspect(
     path: &Path,
     bytes: &[u8],
-    master_keys: &[MasterKey],
+    (mut master_keys, named): (Vec<MasterKey>, Named),
     show_keys: bool,
     findings: &mut Findings,
 ) -> Outcome {
@@ -23,8 +24,27 @@ pub(super) fn inspect(
     };
     let envelope = KeyDictionary::envelope(bytes).map_err(data)?;
     let (mut json, mut human) = describe_sealing(path, &envelope);
-    match open(&envelope, master_keys) {
-        None => human += "\n  closed: give a --master-key to see its keys",
+    let is_by_default = named == Named::ByDefault;
+    if is_by_default && is_in_the_clear(&envelope) {
+        master_keys = vec![MasterKey::Plaintext];
+    }
+    match open(&envelope, &master_keys) {
+        None => {
+            human += &closed(
+                &mut json,
+                show_keys,
+                findings,
+                "give a --master-key to see its keys",
+            )
+        }
+        Some(Err(error)) if is_by_default && is_for_another_key(&error) => {
+            human += &closed(
+                &mut json,
+                show_keys,
+                findings,
+                "the default master key doesn't open it; give a --master-key to see its keys",
+            );
+        }
         Some(Ok(keys)) => {
             json["current_key_id"] = keys.current_key_id().to_string().into();
             json["keys"] = keys
@@ -51,23 +71,40 @@ pub(super) fn inspect(
     Ok(())
 }
 
+/// That no key fits is an answer, unless keys were to be shown.
+fn closed(json: &mut Value, show_keys: bool, findings: &mut Findings, why: &str) -> String {
+    if show_keys {
+        findings.wrong.get_or_insert(ErrorKind::KeySource);
+        let error = Failure::Said(ErrorKind::KeySource, format!("closed: {why}"));
+        json["error"] = failure_json(&error).map(|(_, json)| json).into();
+    }
+    format!("\n  closed: {why}")
+}
+
+fn is_in_the_clear(envelope: &Envelope) -> bool {
+    envelope.sealing().method.as_deref() == Some("plaintext")
+}
+
 /// Opens with the first key that fits; only a wrong key makes the next one be tried.
 fn open(
     envelope: &Envelope,
     master_keys: &[MasterKey],
 ) -> Option<Result<KeyDictionary, stillkey::core::Error>> {
-    use stillkey::core::Error::{OtherMasterKeyKind, WrongMasterKey};
     let mut opened = None;
     for master_key in master_keys {
-        opened = Some(KeyDictionary::from_envelope(envelope, master_key));
-        if !matches!(
-            opened,
-            Some(Err(WrongMasterKey(_) | OtherMasterKeyKind { .. }))
-        ) {
+        let tried = KeyDictionary::from_envelope(envelope, master_key);
+        let goes_on = tried.as_ref().is_err_and(is_for_another_key);
+        opened = Some(tried);
+        if !goes_on {
             break;
         }
     }
     opened
+}
+
+fn is_for_another_key(error: &stillkey::core::Error) -> bool {
+    use stillkey::core::Error::{OtherMasterKeyKind, WrongMasterKey};
+    matches!(error, WrongMasterKey(_) | OtherMasterKeyKind { .. })
 }
 
 fn describe_sealing(path: &Path, envelope: &Envelope) -> (Value, String) {
@@ -81,6 +118,9 @@ fn describe_sealing(path: &Path, envelope: &Envelope) -> (Value, String) {
     if let Some(vendor) = &sealing.vendor {
         human += &format!(", key wrapped by {vendor:?}");
     }
+    if is_in_the_clear(envelope) {
+        human += ": readable by anybody";
+    }
     let mut json = json!({ "method": sealing.method, "payload_len": sealing.payload_len });
     if let Some(vendor) = sealing.vendor {
         json["kms_vendor"] = vendor.into();
@@ -88,6 +128,11 @@ fn describe_sealing(path: &Path, envelope: &Envelope) -> (Value, String) {
         if let Some(version) = sealing.key_version {
             json["kms_key_version"] = version.into();
         }
+    }
+    if let Some(wrapped) = envelope.wrapped_key() {
+        let wrapped = base64(wrapped);
+        human += &format!("\n  wrapped key in Base64: {wrapped}");
+        json["wrapped_key"] = wrapped.into();
     }
     (json!({ "sealing": json }), human)
 }

@@ -22,8 +22,9 @@ use crate::ui::Ui;
 
 /// Show what a key.dict, a file.dict, a sealed object or a directory of dictionaries holds
 ///
-/// Nothing is changed. Without a master key, a key dictionary's sealing is described and the dictionary stays closed. Keys are shown only
-/// with --danger-show-keys.
+/// Nothing is changed. Without a master key that fits, a key dictionary's sealing is described and the dictionary stays closed. Keys are
+/// shown only with --danger-show-keys, and then exit status 8 says that none could be. What a key service wrapped is shown in Base64, for
+/// the service's own tools.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  stillkey inspect --master-key file:master.key /var/lib/tikv\n  \
@@ -174,8 +175,8 @@ impl Args {
         ui: &Ui,
         findings: &mut Findings,
     ) -> Outcome {
-        let master_keys = self.keys.named(ui)?;
-        key_dict::inspect(path, bytes, &master_keys, self.danger_show_keys, findings)
+        let master_keys = self.keys.named_or_default(ui)?;
+        key_dict::inspect(path, bytes, master_keys, self.danger_show_keys, findings)
     }
 
     fn inspect_file_dict(

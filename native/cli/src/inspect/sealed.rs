@@ -8,6 +8,10 @@ use stillkey::core::sealed::Header;
 
 use super::{Findings, Json};
 use crate::failure::{Outcome, io};
+use crate::text::base64;
+
+/// What the format calls a master key that no key service has.
+const RAW_PROVIDER: u8 = 1;
 
 pub(super) fn inspect(path: &Path, bytes: &[u8], findings: &mut Findings) -> Outcome {
     let header = Header::parse(bytes).map_err(|source| Error::Data {
@@ -31,10 +35,15 @@ pub(super) fn inspect(path: &Path, bytes: &[u8], findings: &mut Findings) -> Out
         .iter()
         .map(|recipient| {
             human += &format!("\n  opened by {}", recipient.describe());
+            let wrapped = base64(&recipient.wrapped.blob);
+            if recipient.provider != RAW_PROVIDER {
+                human += &format!("\n    wrapped key in Base64: {wrapped}");
+            }
             json!({
                 "provider": recipient.provider,
                 "reference": recipient.wrapped.reference,
                 "version": recipient.wrapped.version,
+                "wrapped_key": wrapped,
             })
         })
         .collect();
