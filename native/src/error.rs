@@ -274,7 +274,7 @@ impl fmt::Display for Error {
                 f,
                 "{}: cannot {action}: {source}; {}",
                 path.display(),
-                advice(source)
+                missing_dictionary(path, source).unwrap_or_else(|| advice(source))
             ),
             Self::InDoubt { path, source } => write!(
                 f,
@@ -309,7 +309,8 @@ impl fmt::Display for Error {
             ),
             Self::NoDictionaries { path } => write!(
                 f,
-                "{}: neither key.dict nor a file.dict with entries here; check the directory, or create its dictionaries",
+                "{}: neither key.dict nor a file.dict with entries here; check the directory, or create its dictionaries \
+                 with 'stillkey init'",
                 path.display()
             ),
             Self::NoFile { path, name } => write!(
@@ -348,6 +349,22 @@ impl fmt::Display for Error {
             ),
             Self::Usage(what) => f.write_str(what),
         }
+    }
+}
+
+/// What to do when one of the two dictionaries isn't there, which the other one doesn't replace.
+fn missing_dictionary(path: &Path, error: &io::Error) -> Option<&'static str> {
+    if error.kind() != io::ErrorKind::NotFound {
+        return None;
+    }
+    match path.file_name()?.to_str()? {
+        "key.dict" => Some(
+            "check the path, or restore it from a backup: it holds the keys of all files in its directory",
+        ),
+        "file.dict" => Some(
+            "check the path, or restore it from a backup: it says how each file in its directory is encrypted",
+        ),
+        _ => None,
     }
 }
 

@@ -73,7 +73,7 @@ impl Args {
         })?;
         bar.finish_and_clear();
         for name in &report.missing {
-            ui.warn(&format!("{name}: has an entry, but no file"));
+            ui.warn(&format!("{name}: has an entry, but no file; restore it from a backup, or remove the entry with 'stillkey reconcile'"));
         }
         for name in &report.busy {
             ui.warn(&format!(

@@ -15,7 +15,9 @@ use crate::ui::Ui;
 
 /// Put, get, list, remove and rename files in a dictionary directory
 ///
-/// Names are relative to the directory. Files of TiKV's, whose names are absolute, can be read, but not changed.
+/// Names are relative to the directory. Files of TiKV's, whose names are absolute, can be read, but not changed. Reserved are key.dict,
+/// file.dict and what stands beside them, names that end in .stillkey-new or .stillkey-old, and those of temporary files, such as
+/// .NAME.RANDOM.tmp.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  stillkey store -d vault put report.pdf\n  stillkey store -d vault cat report.pdf --offset 0 --length 16\n  \

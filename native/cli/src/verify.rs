@@ -39,6 +39,54 @@ struct Report {
     leftovers: Vec<String>,
 }
 
+impl Report {
+    /// What to do about it.
+    fn next(&self, directory: &Path) -> Vec<String> {
+        let mut next = Vec::new();
+        let mut add = |found: &[String], step: String| {
+            if !found.is_empty() {
+                next.push(step);
+            }
+        };
+        let directory = directory.display();
+        add(
+            &self.unusable,
+            format!(
+                "restore {directory}/key.dict and file.dict together from one backup; a data key that was put aside comes back with \
+                 'stillkey keys restore {directory}'"
+            ),
+        );
+        add(
+            &self.without_file,
+            format!(
+                "restore the missing files from a backup, or remove their entries with 'stillkey reconcile {directory}'"
+            ),
+        );
+        add(
+            &self.without_entry,
+            "leave files without an entry alone until it is known what they are: if they are encrypted, a backup of file.dict may \
+             have their entries"
+                .into(),
+        );
+        let (replaced, temporary): (Vec<_>, Vec<_>) = self
+            .leftovers
+            .iter()
+            .cloned()
+            .partition(|name| is_unfinished(name));
+        add(
+            &replaced,
+            format!(
+                "finish or undo interrupted replacements with 'stillkey reconcile {directory} --dry-run', which changes nothing else"
+            ),
+        );
+        add(
+            &temporary,
+            "temporary files may be removed while nothing is writing".into(),
+        );
+        next
+    }
+}
+
 impl Args {
     pub(crate) fn run(self, ui: &Ui) -> Outcome {
         let mut dictionaries = self.dictionaries.read(ui)?;
@@ -84,6 +132,8 @@ impl Args {
             (true, false) => Some(ErrorKind::NotFound),
             (true, true) => None,
         };
+        let next = report.next(dictionaries.directory());
+        human.extend(next.iter().map(|step| format!("next: {step}")));
         human.push(
             if wrong.is_some() {
                 "not consistent: see above"
@@ -103,6 +153,7 @@ impl Args {
             "entries_without_file": report.without_file,
             "files_without_entry": report.without_entry,
             "leftovers": report.leftovers,
+            "next": next,
         });
         ui.result(&human.join("\n"), &json)?;
         wrong.map_or(Ok(()), |kind| Err(Failure::Found(kind)))

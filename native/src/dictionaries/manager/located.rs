@@ -66,10 +66,10 @@ impl DataKeyManager {
     /// Where a path leads: a relative one from the directory on.
     pub(super) fn locate(&self, path: &Path) -> Result<Located, Error> {
         let root = self.entries.root();
+        let because = |why: &str| Error::Usage(format!("{}: {why}", path.display()));
         let refused = |why: &str| {
-            Error::Usage(format!(
-                "{}: {why}; give the path of a file below {}, in UTF-8 and without '..'",
-                path.display(),
+            because(&format!(
+                "{why}; give the path of a file below {}, in UTF-8 and without '..'",
                 self.directory().display()
             ))
         };
@@ -81,8 +81,14 @@ impl DataKeyManager {
             (Names::AsGiven, _) => path,
         };
         let name = name.to_str().ok_or_else(|| refused("not in UTF-8"))?;
-        if place.is_root() || place.is_own() || is_temporary(&place) {
-            return Err(refused("not a name for a data file"));
+        if place.is_root() {
+            return Err(refused("the directory itself"));
+        }
+        if place.is_own() || is_temporary(&place) {
+            return Err(because(
+                "a reserved name; choose one that is no dictionary's and looks like no temporary file's, which end \
+                 in .stillkey-new, .stillkey-old or, after a dot at the beginning, .tmp",
+            ));
         }
         let file = Located {
             path: root.path(&place),

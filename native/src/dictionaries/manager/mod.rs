@@ -43,6 +43,18 @@ pub use replacement::is_unfinished;
 /// does harm. What concerns keys and entries alone is in [`entries`](Self::entries). An engine that handles
 /// its files itself needs no more than [`Entries`].
 ///
+/// # Reserved names
+///
+/// No data file can have these, wherever it is below the directory; a call with one is
+/// [`Error::Usage`]:
+///
+/// - names that end in `.stillkey-new` or `.stillkey-old`: what a replacement keeps beside the file
+///   until it is done ([`is_unfinished`]);
+/// - `.NAME.RANDOM.tmp`, `key.NUMBER.tmp` and `file.NUMBER.tmp`: temporary files of
+///   [`AtomicFile`](crate::AtomicFile) and TiKV ([`is_leftover`](crate::is_leftover));
+/// - at the top of the directory, those of the dictionaries: `key.dict`, `file.dict`, `stillkey.lock`
+///   and the side files ([`is_dictionary_file`](crate::is_dictionary_file)).
+///
 /// ```
 /// use stillkey::core::{MasterKey, RawMasterKey};
 /// use stillkey::{DataKeyManager, ManagerOptions};
