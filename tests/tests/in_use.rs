@@ -1,4 +1,5 @@
-//! Commands that write next to a running engine, which doesn't know `stillkey.lock`: told from its own locks.
+//! Commands that write next to a running engine, which doesn't know `stillkey.lock`: it is known by
+//! its own locks.
 
 use std::fs::{self, File};
 

@@ -10,11 +10,11 @@ use crate::ui::Ui;
 
 /// Rewrite file.dict without the log records that have been superseded
 ///
-/// No entry changes. Engines and 'stillkey' do this by themselves now and then; by hand, it makes a long file.dict faster to read.
+/// No entry changes. Engines and 'stillkey' do this by themselves now and then; by hand, it makes a
+/// long file.dict faster to read.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_long_help = "Examples:\n  stillkey compact vault\n  stillkey compact --config tikv.toml --json"
-)]
+#[command(after_long_help = "Examples:\n  stillkey compact vault\n  \
+    stillkey compact --config tikv.toml --json")]
 pub(crate) struct Args {
     /// The data directory; without it, --dict-dir or storage.data-dir of --config
     #[arg(value_name = "DIR")]

@@ -19,10 +19,8 @@ use crate::ui::Ui;
 ///
 /// No key is shown, only its id. To replace the current data key, see 'stillkey rotate'.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_long_help = "Examples:\n  stillkey keys list vault\n  stillkey keys retire vault --grace 30d --dry-run\n  \
-    stillkey keys restore vault"
-)]
+#[command(after_long_help = "Examples:\n  stillkey keys list vault\n  \
+    stillkey keys retire vault --grace 30d --dry-run\n  stillkey keys restore vault")]
 pub(crate) struct Args {
     #[command(flatten)]
     writer: WriterArgs,
@@ -33,9 +31,8 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// List the data keys, how many files use each, and the keys that were put aside
-    #[command(
-        after_long_help = "Examples:\n  stillkey keys list vault\n  stillkey keys list --config tikv.toml --json"
-    )]
+    #[command(after_long_help = "Examples:\n  stillkey keys list vault\n  \
+        stillkey keys list --config tikv.toml --json")]
     List {
         /// The data directory; without it, --dict-dir or storage.data-dir of --config
         #[arg(value_name = "DIR")]
@@ -43,9 +40,10 @@ enum Action {
     },
     /// Put data keys aside that no file uses, and forget those that were put aside long enough ago
     ///
-    /// Keys that are put aside are in retired.dict, under the same master key, and 'stillkey keys restore' brings them back. A key that is
-    /// forgotten is gone for good, and so is whatever still needs it: a backup of file.dict, for example. The current key stays, and so does
-    /// every key that a file uses.
+    /// Keys that are put aside are in retired.dict, under the same master key, and 'stillkey keys
+    /// restore' brings them back. A key that is forgotten is gone for good, and so is whatever
+    /// still needs it: a backup of file.dict, for example. The current key stays, and so does every
+    /// key that a file uses.
     #[command(
         after_long_help = "Examples:\n  stillkey rekey -d vault && stillkey keys retire vault\n  \
         stillkey keys retire vault --grace 1w --dry-run"
@@ -54,7 +52,8 @@ enum Action {
         /// The data directory; without it, --dict-dir or storage.data-dir of --config
         #[arg(value_name = "DIR")]
         directory: Option<PathBuf>,
-        /// Put aside only keys that were made at least this long ago, and forget those that were put aside at least this long ago: 30d, 2w
+        /// Put aside only keys that were made at least this long ago, and forget those that were
+        /// put aside at least this long ago: 30d, 2w
         #[arg(long, value_name = "AGE", default_value = "30d", value_parser = parse_duration)]
         grace: Duration,
         /// Only list what would be done
@@ -178,8 +177,8 @@ fn retire(writer: &WriterArgs, grace: Duration, dry_run: bool, ui: &Ui) -> Outco
     ];
     if !dry_run && !retired.is_empty() {
         lines.push(format!(
-            "a run of 'stillkey keys retire' after {} or more forgets them; until then, 'stillkey keys restore {}' \
-             brings them back",
+            "a run of 'stillkey keys retire' after {} or more forgets them; until then, \
+             'stillkey keys restore {}' brings them back",
             duration(grace),
             Path::display(entries.directory())
         ));

@@ -1,9 +1,11 @@
 //! Whether a program that doesn't know `stillkey.lock`, such as TiKV, is using a data directory.
 //!
-//! While it runs, TiKV holds `flock` on `LOCK` in its data directory, where the dictionaries are; RocksDB holds a POSIX lock on `LOCK` in
-//! its own directory, which is `db` below TiKV's. Both leave the file behind.
+//! While it runs, TiKV holds `flock` on `LOCK` in its data directory, where the dictionaries are;
+//! RocksDB holds a POSIX lock on `LOCK` in its own directory, which is `db` below TiKV's. Both
+//! leave the file behind.
 //!
-//! Only the command looks: in a program that runs RocksDB itself, to close that file is to lose RocksDB's lock.
+//! Only the command looks: a program that runs RocksDB itself would lose RocksDB's lock by closing
+//! that file.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -57,8 +59,8 @@ impl WriterArgs {
         let entries = self.dictionaries.open(ui, open)?;
         if matches!(seen, Seen::NoLock) && has_engines_names(&entries) {
             ui.warn(&format!(
-                "{}: the names are an engine's, and none of its locks is here, so whether it is running can't be seen; make sure \
-                 that it isn't",
+                "{}: the names are an engine's, and none of its locks is here, so whether it is \
+                 running can't be seen; make sure that it isn't",
                 directory.display()
             ));
         }
@@ -86,7 +88,8 @@ pub(crate) enum Seen {
 }
 
 impl InUseArgs {
-    /// That no other program holds a lock in the directory. Then, none that takes TiKV's can start before this process has ended.
+    /// That no other program holds a lock in the directory. Then none that takes TiKV's can start
+    /// before this process has ended.
     pub(crate) fn expect_unused(self, directory: &Path, ui: &Ui) -> Outcome<Seen> {
         let mut seen = Seen::NoLock;
         for path in LOCKS.map(|name| directory.join(name)) {
@@ -101,14 +104,15 @@ impl InUseArgs {
                     return Err(Failure::Said(
                         ErrorKind::Locked,
                         format!(
-                            "{}: held by {holder}, which is using the directory; stop it first, or write nevertheless \
-                             with --even-if-in-use",
+                            "{}: held by {holder}, which is using the directory; stop it first, or \
+                             write nevertheless with --even-if-in-use",
                             path.display()
                         ),
                     ));
                 }
                 Err(error) => ui.warn(&format!(
-                    "{}: cannot lock: {error}; whether an engine is running can't be seen: make sure that it isn't",
+                    "{}: cannot lock: {error}; whether an engine is running can't be seen: make \
+                     sure that it isn't",
                     path.display()
                 )),
             }
@@ -147,7 +151,8 @@ fn look(path: &Path) -> std::io::Result<Option<Look>> {
     }))
 }
 
-/// The system tells it for the other kind of lock only; here it is listed, by numbers that some file systems have others of elsewhere.
+/// The system tells it for the other kind of lock only. This kind it lists, by device and inode,
+/// and some file systems report other numbers there than for the file.
 fn pid_of_flock(file: &File) -> Option<i32> {
     let metadata = file.metadata().ok()?;
     let (device, inode) = (metadata.dev(), metadata.ino());

@@ -10,8 +10,8 @@ use crate::ui::Ui;
 
 /// Remove the entries whose files are gone
 ///
-/// Such entries are harmless; without one, its file can't be decrypted any more if it comes back from a backup. Files are never removed:
-/// those without an entry are only listed.
+/// Such entries are harmless; without one, its file can't be decrypted any more if it comes back
+/// from a backup. Files are never removed: those without an entry are only listed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  stillkey reconcile vault --dry-run\n  stillkey reconcile vault"
@@ -74,7 +74,8 @@ impl Args {
     }
 }
 
-/// Where dictionaries were copied without their files, every file that they name elsewhere seems to be gone.
+/// Where dictionaries were copied without their files, every file that they name elsewhere seems to
+/// be gone.
 fn expect_own_files(directory: &Path, missing: &[String]) -> Outcome {
     let root = directory
         .canonicalize()
@@ -87,8 +88,8 @@ fn expect_own_files(directory: &Path, missing: &[String]) -> Outcome {
     match missing.iter().find(is_outside) {
         None => Ok(()),
         Some(name) => Err(Failure::usage(format!(
-            "{}: the file of {name:?} would be outside of it, as with a copy of the dictionaries, and nothing is removed; \
-             run this where the files are; --dry-run lists all such entries",
+            "{}: the file of {name:?} would be outside of it, as with a copy of the dictionaries, \
+             and nothing is removed; run this where the files are; --dry-run lists all such entries",
             directory.display()
         ))),
     }
