@@ -65,8 +65,8 @@ pub use cipher::{CipherProvider, CtrKernel, Portable};
 pub use context::EncryptionContext;
 pub use dict::{
     Batch, Changes, FileDictionary, FileInfo, FileLog, KeyDictionary, KeyEntry, LocatedRecord,
-    LogReader, Reading, Record, Recovered, RotationPolicy, RotationReason, SyncedLength,
-    UNSYNCED_LIMIT, Verdict, Write,
+    LogReader, Lost, Reading, Record, Recovered, RotationPolicy, RotationReason, Salvaged,
+    SyncedLength, UNSYNCED_LIMIT, Verdict, Write,
 };
 pub use envelope::{Envelope, Sealing};
 pub use error::Error;

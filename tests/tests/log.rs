@@ -425,3 +425,58 @@ fn compaction_comes_when_tikvs_does() {
     }
     assert!(log.compaction().is_none());
 }
+
+proptest! {
+    #![proptest_config(config(1000))]
+
+    #[test]
+    fn what_no_damage_touches_is_salvaged_and_nothing_else(
+        written in logs(30),
+        at in any::<prop::sample::Index>(),
+        len in 1_usize..300,
+        fill in any::<u8>(),
+    ) {
+        let start = written.starts[0];
+        prop_assume!(written.records() > 0);
+        let from = start + at.index(written.file.len() - start);
+        let to = (from + len).min(written.file.len());
+        let mut file = written.file.clone();
+        file[from..to].fill(fill);
+
+        let mut expected = written.states[0].clone();
+        let mut remaining = 0;
+        let records = LogReader::new(&written.file, Reading::Strict).unwrap();
+        for located in records {
+            let place = located.at as usize..(located.at + located.len) as usize;
+            if file[place.clone()] != written.file[place] {
+                continue;
+            }
+            remaining += 1;
+            match located.record {
+                Record::Insert { name, info } => drop(expected.insert(name, info)),
+                Record::Remove { name } => drop(expected.remove(name)),
+            }
+        }
+        let salvaged = FileDictionary::salvage(&file);
+        prop_assert_eq!(salvaged.records, remaining);
+        prop_assert_eq!(salvaged.dictionary, expected);
+        prop_assert_eq!(salvaged.lost.is_empty(), file == written.file);
+        for lost in &salvaged.lost {
+            prop_assert!(lost.at <= to as u64 && lost.at + lost.len >= from as u64);
+        }
+    }
+
+    #[test]
+    fn what_stands_before_a_cut_is_salvaged(written in logs(12), at in any::<prop::sample::Index>()) {
+        let start = written.starts[0];
+        let cut = start + at.index(written.file.len() - start + 1);
+        let salvaged = FileDictionary::salvage(&written.file[..cut]);
+        let whole = written.starts[1..].iter().filter(|end| **end <= cut).count();
+        prop_assert_eq!(&salvaged.dictionary, &written.states[whole]);
+    }
+
+    #[test]
+    fn any_bytes_are_salvaged_without_a_panic(bytes in vec(any::<u8>(), 0..400)) {
+        FileDictionary::salvage(&bytes);
+    }
+}

@@ -141,7 +141,7 @@ impl<'a> LogReader<'a> {
         ))
     }
 
-    fn over(records: &'a [u8], at: u64, reading: Reading) -> Self {
+    pub(super) fn over(records: &'a [u8], at: u64, reading: Reading) -> Self {
         Self {
             rest: records,
             at,
@@ -297,7 +297,7 @@ const SECTOR: usize = 512;
 const SEARCH_BUDGET: usize = 64 << 20;
 
 /// What stands behind the start of something that is not a whole record.
-enum Search {
+pub(super) enum Search {
     /// No intact record: an append was torn.
     Nothing,
     /// An intact record at this offset: the damage is in the middle.
@@ -307,7 +307,7 @@ enum Search {
 }
 
 /// Looks for the first intact record behind the start of `tail`.
-fn find_intact_record(tail: &[u8]) -> Search {
+pub(super) fn find_intact_record(tail: &[u8]) -> Search {
     let mut budget = SEARCH_BUDGET;
     for offset in 1..tail.len() {
         let Some(candidate) = tail.get(offset..).and_then(RawRecord::parse) else {

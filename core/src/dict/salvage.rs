@@ -1,0 +1,219 @@
+//! What can be had of a `file.dict` whose log is damaged: each record whose checksum fits, whatever stands between them.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::dict::files::FileDictionary;
+use crate::dict::log::{LogReader, Reading, Record, Search, Verdict, find_intact_record};
+use crate::format::header::{self, Version};
+use crate::format::protobuf::Message;
+use crate::format::record::RawRecord;
+
+/// What [`FileDictionary::salvage`] has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Salvaged {
+    /// The entries that remain.
+    pub dictionary: FileDictionary,
+    /// The form of the file; version 2 when its header is damaged.
+    pub version: Version,
+    /// Records whose checksum fits.
+    pub records: u64,
+    /// What is lost, in the order of the file. Empty for a file that is whole.
+    pub lost: Vec<Lost>,
+}
+
+/// A part of a `file.dict` that nothing can be read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lost {
+    /// Where it starts: bytes from the start of the file.
+    pub at: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// The names of files that can be made out in it, as far as they can: what was said of them is lost.
+    pub names: Vec<String>,
+}
+
+impl Lost {
+    /// A part that isn't there any more, such as one that a file was cut off by.
+    pub fn absent(at: u64, len: u64) -> Self {
+        Self {
+            at,
+            len,
+            names: Vec::new(),
+        }
+    }
+}
+
+impl FileDictionary {
+    /// Reads what remains of the bytes of a damaged `file.dict`: every record whose checksum fits, behind any damage.
+    ///
+    /// A record that is lost may have changed or removed an entry that an earlier one made. So an entry
+    /// that remains may be out of date, and one that was removed may be back: what uses them has to be
+    /// looked at, or a backup be preferred that is whole.
+    ///
+    /// ```
+    /// use stillkey_core::{FileDictionary, FileInfo, Record, Version};
+    /// let mut file = FileDictionary::new().to_bytes(Version::V2);
+    /// for name in ["a", "b", "c"] {
+    ///     file.extend(Record::Insert { name, info: FileInfo::plaintext(1) }.to_bytes()?);
+    /// }
+    /// let middle = file.len() - 20;
+    /// file[middle] ^= 1;
+    /// let salvaged = FileDictionary::salvage(&file);
+    /// assert!(salvaged.dictionary.find("a").is_some() && salvaged.dictionary.find("c").is_some());
+    /// assert_eq!(salvaged.lost.len(), 1);
+    /// # Ok::<(), stillkey_core::Error>(())
+    /// ```
+    pub fn salvage(file: &[u8]) -> Salvaged {
+        let mut salvaged = Salvaged {
+            dictionary: Self::new(),
+            version: Version::V2,
+            records: 0,
+            lost: Vec::new(),
+        };
+        let Ok(framed) = header::parse(file) else {
+            // Where the log would begin stands in the header.
+            salvaged.skip_and_read(file, 0);
+            return salvaged;
+        };
+        salvaged.version = framed.version;
+        let content = match framed.version {
+            Version::V1 => Self::from_v1_content(framed.content).ok(),
+            Version::V2 => Self::decode(framed.content).ok(),
+        };
+        let at = header::LEN + framed.content.len();
+        match content {
+            Some(dictionary) => salvaged.dictionary = dictionary,
+            None => salvaged.lost.push(Lost::absent(0, at as u64)),
+        }
+        salvaged.read(framed.rest, at as u64);
+        salvaged
+    }
+}
+
+impl Salvaged {
+    /// Reads records that start at `at`, and goes on behind each damage.
+    fn read(&mut self, records: &[u8], at: u64) {
+        let (mut rest, mut at) = (records, at);
+        loop {
+            let mut log = LogReader::over(rest, at, Reading::Strict);
+            for located in &mut log {
+                self.records += 1;
+                match located.record {
+                    Record::Insert { name, info } => drop(self.dictionary.insert(name, info)),
+                    // What it removed may have been lost.
+                    Record::Remove { name } => drop(self.dictionary.remove(name)),
+                }
+            }
+            let (Verdict::TornTail { at: stopped, .. } | Verdict::Corrupt { at: stopped, .. }) =
+                *log.verdict()
+            else {
+                return;
+            };
+            let done = usize::try_from(stopped - at).unwrap_or(usize::MAX);
+            let Some(damaged) = rest.get(done..) else {
+                return;
+            };
+            let Some(next) = self.skip(damaged, stopped) else {
+                return;
+            };
+            (rest, at) = (
+                damaged.get(next..).unwrap_or_default(),
+                stopped + next as u64,
+            );
+        }
+    }
+
+    fn skip_and_read(&mut self, damaged: &[u8], at: u64) {
+        if let Some(next) = self.skip(damaged, at)
+            && let Some(rest) = damaged.get(next..)
+        {
+            self.read(rest, at + next as u64);
+        }
+    }
+
+    /// Notes what is lost from `at` on, and returns where the next record is that is whole.
+    fn skip(&mut self, damaged: &[u8], at: u64) -> Option<usize> {
+        // First where the record ends by its own word: a name may look like a record.
+        let claimed = RawRecord::claimed_len(damaged);
+        let follows = |next: &usize| {
+            damaged
+                .get(*next..)
+                .and_then(|rest| LogReader::over(rest, 0, Reading::Strict).next())
+                .is_some()
+        };
+        let next = Some(claimed).filter(follows).or_else(|| {
+            let mut from = 0;
+            loop {
+                let found = damaged.get(from..).map(find_intact_record);
+                match found {
+                    Some(Search::IntactAt(offset)) => from += offset,
+                    _ => return None,
+                }
+                if follows(&from) {
+                    return Some(from);
+                }
+            }
+        });
+        let len = next.unwrap_or(damaged.len());
+        let name = RawRecord::parse(damaged)
+            .filter(|record| record.len() <= len && !record.name.is_empty())
+            .and_then(|record| core::str::from_utf8(record.name).ok())
+            .filter(|name| !name.chars().any(char::is_control));
+        self.lost.push(Lost {
+            at,
+            len: len as u64,
+            names: name.map(ToString::to_string).into_iter().collect(),
+        });
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dict::files::FileInfo;
+    use crate::iv::Iv;
+    use crate::method::Method;
+
+    /// A log of these files' entries, with where each record starts.
+    fn log(names: &[&str]) -> (Vec<u8>, Vec<usize>) {
+        let mut file = FileDictionary::new().to_bytes(Version::V2);
+        let mut starts = Vec::new();
+        for name in names {
+            starts.push(file.len());
+            let info = FileInfo::encrypted(1, Iv::new([7; 16]), Method::Aes256Ctr);
+            file.extend(Record::Insert { name, info }.to_bytes().unwrap());
+        }
+        (file, starts)
+    }
+
+    #[test]
+    fn a_damaged_header_leaves_the_log() {
+        let (mut file, starts) = log(&["a", "b"]);
+        file[4] ^= 1;
+        let salvaged = FileDictionary::salvage(&file);
+        assert_eq!(salvaged.records, 2);
+        let lost = &salvaged.lost[0];
+        assert_eq!((lost.at, lost.len), (0, starts[0] as u64));
+    }
+
+    #[test]
+    fn the_name_of_a_lost_record_is_told_where_it_can_be_made_out() {
+        let (mut file, starts) = log(&["a", "b", "c"]);
+        file[starts[2] - 1] ^= 1;
+        let salvaged = FileDictionary::salvage(&file);
+        assert_eq!(salvaged.lost[0].names, ["b"]);
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_record_is_none() {
+        let inner = Record::Remove { name: "x" }.to_bytes().unwrap();
+        let (mut file, starts) = log(&["a", core::str::from_utf8(&inner).unwrap_or("x"), "c"]);
+        file[starts[2] - 1] ^= 1;
+        let salvaged = FileDictionary::salvage(&file);
+        assert_eq!((salvaged.records, salvaged.lost.len()), (2, 1));
+    }
+}
