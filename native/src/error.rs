@@ -264,7 +264,14 @@ impl std::error::Error for Error {}
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Data { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Data { path, source } => {
+                write!(f, "{}: {source}", path.display())?;
+                let is_log = path.file_name().is_some_and(|name| name == "file.dict");
+                if is_log && matches!(source, stillkey_core::Error::Damaged(_)) {
+                    f.write_str("; 'stillkey repair' shows what can be salvaged")?;
+                }
+                Ok(())
+            }
             Self::Core(source) => source.fmt(f),
             Self::Io {
                 path,
@@ -293,7 +300,8 @@ impl fmt::Display for Error {
             }
             Self::Unfinished { path, left } => write!(
                 f,
-                "{}: an interrupted replacement left {} beside it, and neither may be removed unseen; move the one that isn't needed elsewhere",
+                "{}: an interrupted replacement left {} beside it, and neither may be removed unseen; 'stillkey repair' moves what is in \
+                 the way to lost+found",
                 path.display(),
                 left.display()
             ),

@@ -90,10 +90,11 @@ pub use config::{
     KeyServiceConfig, KeyServiceVendor, TikvConfig, parse_duration,
 };
 pub use dictionaries::{
-    BackgroundRotation, Bulk, Commits, DataKeyManager, Dictionaries, Entries, FileKey, ManagedFile,
-    ManagerOptions, Mismatches, Names, RekeyProgress, RekeyReport, RekeySelection, RetiredKeys,
-    Started, Startup, Untracked, data_path, is_dictionary_file, is_unfinished,
-    read_file_dictionary, read_key_dictionary, read_key_envelope, read_retired_keys,
+    BackgroundRotation, Bulk, Commits, DataKeyManager, Dictionaries, Done, Entries, FileKey,
+    Finding, LOST_FOUND, ManagedFile, ManagerOptions, Mismatches, Names, RekeyProgress,
+    RekeyReport, RekeySelection, Repair, RetiredKeys, Started, Startup, Untracked, data_path,
+    is_dictionary_file, is_unfinished, read_file_dictionary, read_key_dictionary,
+    read_key_envelope, read_retired_keys,
 };
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "tokio")]

@@ -87,5 +87,5 @@ macro_rules! transcripts {
 
 transcripts! {
     compact config decrypt decrypt_file demo encrypt generated help init inspect keygen keys
-    master_keys reconcile rekey rotate serve_metrics store tree verify
+    master_keys reconcile rekey repair rotate serve_metrics store tree verify
 }

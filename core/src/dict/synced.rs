@@ -59,6 +59,11 @@ impl SyncedLength {
         start.starts_with(&self.of) && self.len > at
     }
 
+    /// Up to which length the file that starts with `start` has been synced; `None` if it is another one.
+    pub fn len_of(&self, start: &[u8]) -> Option<u64> {
+        start.starts_with(&self.of).then_some(self.len)
+    }
+
     /// The bytes for a side file: magic, the header of `file.dict`, the length and the CRC-32 of all that, in
     /// big-endian order.
     pub fn to_bytes(&self) -> Vec<u8> {

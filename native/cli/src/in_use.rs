@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{major, minor};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 use stillkey::core::MasterKey;
-use stillkey::{DataKeyManager, Entries, ErrorKind};
+use stillkey::{DataKeyManager, Entries, ErrorKind, Repair};
 
 use crate::dictionaries::DictArgs;
 use crate::failure::{Failure, Outcome};
@@ -65,6 +65,14 @@ impl WriterArgs {
             ));
         }
         Ok(entries)
+    }
+
+    /// Looks at a directory that may be damaged, unless another program is using it.
+    pub(crate) fn repair(&self, ui: &Ui) -> Outcome<Repair> {
+        let directory = self.dictionaries.directory()?;
+        self.in_use.expect_unused(&directory, ui)?;
+        self.dictionaries
+            .open(ui, |master_key| Repair::look(&directory, master_key))
     }
 
     /// As [`WriterArgs::entries`], with the files.

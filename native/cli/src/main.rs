@@ -34,6 +34,7 @@ mod object;
 mod range;
 mod reconcile;
 mod rekey;
+mod repair;
 mod rotate;
 mod serve_metrics;
 mod store;
@@ -74,6 +75,7 @@ enum Command {
     Verify(verify::Args),
     Rotate(rotate::Args),
     Rekey(rekey::Args),
+    Repair(repair::Args),
     Keys(data_keys::Args),
     Compact(compact::Args),
     Reconcile(reconcile::Args),
@@ -170,6 +172,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Verify(args) => args.run(ui),
         Command::Rotate(args) => args.run(ui),
         Command::Rekey(args) => args.run(ui),
+        Command::Repair(args) => args.run(ui),
         Command::Keys(args) => args.run(ui),
         Command::Compact(args) => args.run(ui),
         Command::Reconcile(args) => args.run(ui),

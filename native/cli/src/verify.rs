@@ -75,9 +75,7 @@ impl Report {
             .partition(|name| is_unfinished(name));
         add(
             &replaced,
-            format!(
-                "finish or undo interrupted replacements with 'stillkey reconcile {directory} --dry-run', which changes nothing else"
-            ),
+            format!("finish or undo interrupted replacements with 'stillkey repair {directory}'"),
         );
         add(
             &temporary,

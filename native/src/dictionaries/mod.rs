@@ -13,6 +13,7 @@ mod log_file;
 mod manager;
 mod place;
 mod reader;
+mod repair;
 mod retired;
 mod sealed_keys;
 mod startup;
@@ -44,6 +45,7 @@ pub use manager::{
     RekeySelection, Untracked, data_path, is_unfinished,
 };
 pub use reader::{Dictionaries, read_file_dictionary, read_key_dictionary, read_key_envelope};
+pub use repair::{Done, Finding, LOST_FOUND, Repair};
 pub use retired::read_retired_keys;
 pub use startup::{Started, Startup};
 
@@ -79,12 +81,15 @@ fn torn_tail_name(n: u64) -> String {
 /// ```
 /// assert!(stillkey::is_dictionary_file("key.dict"));
 /// assert!(stillkey::is_dictionary_file("file.torn-1"));
+/// assert!(stillkey::is_dictionary_file("file.dict.before-repair"));
 /// assert!(!stillkey::is_dictionary_file("000001.sst"));
 /// ```
 pub fn is_dictionary_file(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let number = name.strip_prefix(TORN_TAIL);
-    OWN.contains(&&*name) || number.is_some_and(|number| number.parse::<u64>().is_ok())
+    OWN.contains(&&*name)
+        || repair::is_before_repair(&name)
+        || number.is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
 /// Where the files of a dictionary directory are.

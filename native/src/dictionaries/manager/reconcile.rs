@@ -70,7 +70,14 @@ impl DataKeyManager {
     /// Those of [`DataKeyManager::mismatches`] and [`Entries::remove_entry`](crate::Entries::remove_entry).
     pub fn reconcile(&self) -> Result<Vec<String>, Error> {
         // The walk takes long and only finds candidates: files may come and go meanwhile.
-        let mut stale = self.mismatches()?.entries_without_file;
+        self.remove_stale(self.mismatches()?.entries_without_file)
+    }
+
+    /// Removes those of these entries whose file isn't there, and returns their names.
+    pub(in super::super) fn remove_stale(
+        &self,
+        mut stale: Vec<String>,
+    ) -> Result<Vec<String>, Error> {
         let _alone = self.name_locks.lock_all();
         let mut synced = HashSet::new();
         let mut failed = None;

@@ -5,10 +5,11 @@
 //! at its place.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use super::DataKeyManager;
 use super::located::Located;
 use super::replacement::{NEW, OLD};
+use super::{Change, DataKeyManager};
 use crate::error::Error;
 use crate::fsops;
 use crate::observe;
@@ -47,6 +48,41 @@ impl DataKeyManager {
             return Ok(());
         }
         self.recover_file(file)
+    }
+
+    /// As [`DataKeyManager::settle`], for the name of the file's entry; what stands in the way is given to
+    /// `take_away`, which moves it elsewhere.
+    pub(in super::super) fn settle_by_force(
+        &self,
+        name: &str,
+        mut take_away: impl FnMut(&Path) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(file) = self.recorded(name) else {
+            return Ok(());
+        };
+        let _locks = self.name_locks.lock(&[&file]);
+        match self.recover_file(&file) {
+            Err(Error::Unfinished { .. }) if fsops::exists(&file.path)? => {
+                observe::recovering(name);
+                // What belongs at its place is under the second name, as the entry tells.
+                take_away(&file.path)?;
+                self.recover_file(&file)
+            }
+            // The new file is gone, so the old one is what there is, with the entry that it has.
+            Err(Error::Unfinished { .. }) => {
+                let (new, old) = (file.with_ending(NEW), file.with_ending(OLD));
+                let Some((_, info)) = self.find(&old) else {
+                    return Ok(());
+                };
+                self.set_entry(&file, info)?;
+                // No longer the entry of a switch that was decided.
+                let names = self.entries.at(&new.place, &new.name);
+                let removals = names.into_iter().map(|(name, _)| (name, Change::Remove));
+                self.entries.change_all(removals)?;
+                self.recover_file(&file)
+            }
+            settled => settled,
+        }
     }
 
     /// Called under the file's lock, by whoever may replace it.

@@ -3,6 +3,7 @@
 mod crash;
 mod files;
 mod places;
+mod repairs;
 mod replacements;
 
 use std::path::Path;
