@@ -53,6 +53,7 @@ const GROUPS: [(&str, &[Operation]); TESTS - 1] = [
             MoveDirectory,
             MoveDirectoryAcross,
             Reconcile,
+            Repair,
         ],
     ),
     (

@@ -93,6 +93,7 @@ pub(super) enum Operation {
     FallBack,
     FallBackFromPlaintext,
     Reopen,
+    Repair,
 }
 
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
@@ -363,7 +364,7 @@ impl World {
                 let file = fsops::create_new(&self.root.join(FOREIGN)).unwrap();
                 assert_eq!(fsops::write(&file, &bytes).unwrap(), bytes.len());
             }
-            Operation::Reconcile => {
+            Operation::Reconcile | Operation::Repair => {
                 fsops::unlink(&self.root.join("d/c")).unwrap();
             }
             _ => {}
@@ -399,6 +400,7 @@ impl World {
             DeleteDirectory => has("d/m"),
             MoveDirectory | MoveDirectoryAcross => has("d/c") && has("d/m") && !has("d/b"),
             Reconcile => has("d/c"),
+            Repair => has("d/c") && known.master_key == 1,
             Reopen => known.master_key == 1,
             CompactWhenDue => known.master_key == 1 && has("a"),
             FirstStart => !known.is_started,
@@ -424,7 +426,7 @@ impl World {
         let path = |name: &str| path(&self.root, self.setting.names, name);
         if matches!(
             operation,
-            FirstStart | FallBack | FallBackFromPlaintext | CompactWhenDue | Reopen
+            FirstStart | FallBack | FallBackFromPlaintext | CompactWhenDue | Reopen | Repair
         ) {
             return self.start_anew(operation);
         }
@@ -514,7 +516,7 @@ impl World {
                 Version::V1 => Version::V2,
                 _ => Version::V1,
             })?,
-            FirstStart | FallBack | FallBackFromPlaintext | CompactWhenDue | Reopen => {}
+            FirstStart | FallBack | FallBackFromPlaintext | CompactWhenDue | Reopen | Repair => {}
         }
         Ok(())
     }
@@ -523,6 +525,9 @@ impl World {
     fn start_anew(&mut self, operation: Operation) -> Result<(), Error> {
         self.manager = None;
         let root = &self.root;
+        if operation == Operation::Repair {
+            crate::Repair::look(root, &key(1))?.carry_out(false)?;
+        }
         let startup = match operation {
             Operation::FirstStart => startup(root, 1, 1).with_version(self.setting.version),
             Operation::FallBack => startup(root, 2, 1),
@@ -593,7 +598,7 @@ impl World {
             Delete | CompactWhenDue => drop(files.remove("a")),
             DeleteOtherName => drop(files.remove("m")),
             DeleteDirectory => files.retain(|name, _| !name.starts_with("d/")),
-            Reconcile => {
+            Reconcile | Repair => {
                 files.remove("d/c");
                 effect.after.entries.clear();
             }
