@@ -5,6 +5,8 @@ readonly aarch64_target=aarch64-unknown-linux-gnu
 # Whose tests run on that processor too.
 readonly aarch64_packages=(stillkey-core stillkey)
 readonly wasm_target=wasm32-unknown-unknown
+# What users build, with dependencies' features as they have them.
+readonly shipped=(stillkey-core stillkey stillkey-cli stillkey-wasm stillkey-bindings)
 # Power failures are checked by the million, so they have a part of their own.
 readonly of_the_disk='test(/^dictionaries::manager::tests::crash::/)'
 
@@ -19,7 +21,7 @@ part_fmt() {
 part_clippy() {
     run cargo clippy --workspace --all-targets --locked -- -D warnings
     # The tests' dependencies turn features on; users have them off.
-    run cargo clippy --workspace --locked -- -D warnings
+    run cargo clippy "${shipped[@]/#/--package=}" --locked -- -D warnings
     # So does the workspace.
     run cargo clippy -p stillkey-cli --no-default-features --locked -- -D warnings
     run cargo clippy -p stillkey --all-targets --locked -- -D warnings
@@ -58,24 +60,22 @@ part_aarch64() {
     }
     run cargo "+$toolchain" clippy "${libraries[@]}" --all-targets --target "$aarch64_target" --locked -- -D warnings
     export STILLKEY_EXPECT_KERNELS=aes-armv8,sm4-neon-aes,sm4-neon,portable
-    test_on_aarch64 cortex-a72 "${libraries[@]}" --success-output immediate -E "$kernels"
+    test_on_aarch64 cortex-a72 "($kernels) - package(stillkey-kernel-tests)"
     export STILLKEY_EXPECT_KERNELS=aes-armv8,sm4-armv8,sm4-neon-aes,sm4-neon,portable
-    test_on_aarch64 max "${libraries[@]}" --success-output immediate -E "$kernels"
-    test_on_aarch64 max "${libraries[@]}" -E "not ($kernels or $of_the_system or $of_the_disk)"
-    # There is no OpenSSL for it here, and an emulator is too slow for every case.
+    # An emulator is too slow for every case of the kernels' own tests.
     export STILLKEY_KERNEL_CASES=1/7
-    test_on_aarch64 max --package=stillkey-kernel-tests --no-default-features --success-output immediate
+    test_on_aarch64 max "all() - ($of_the_system) - ($of_the_disk)"
 }
 
+# usage: test_on_aarch64 PROCESSOR TESTS
+# One set of packages and features, so that all is built once. There is no OpenSSL for it here. Optimised, for an emulator is slow
+# enough.
 test_on_aarch64() {
-    local cpu=$1
-    shift
-    # Optimised, for these are the instructions that users get, and an emulator is slow enough.
-    run env CARGO_PROFILE_DEV_OPT_LEVEL=2 \
-        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $cpu -L /usr/aarch64-linux-gnu" \
-        cargo "+$toolchain" nextest run --target "$aarch64_target" \
-        --locked --run-ignored all --no-tests=fail "$@"
+    run env CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $1 -L /usr/aarch64-linux-gnu" \
+        cargo "+$toolchain" nextest run --config-file tests/nextest.toml --profile emulated \
+        "${libraries[@]}" --package=stillkey-kernel-tests --no-default-features \
+        --target "$aarch64_target" --locked --run-ignored all --no-tests=fail -E "$2"
 }
 
 # Two modules, since a module has vector instructions or hasn't; and two hosts, since browsers compile and check modules in their own way.
@@ -190,12 +190,12 @@ part_fuzz() {
     # `cargo fmt --all` in the workspace does not see this one.
     run cargo fmt --manifest-path fuzz/Cargo.toml --check
     run cargo +nightly metadata --manifest-path fuzz/Cargo.toml --locked --format-version 1 >/dev/null
-    mapfile -t targets < <(cargo +nightly fuzz list --fuzz-dir fuzz)
+    mapfile -t targets < <(sed -n 's|^path = "fuzz_targets/\(.*\)\.rs"$|\1|p' fuzz/Cargo.toml)
     ((${#targets[@]})) || {
         echo "fuzz/Cargo.toml names no target" >&2
         return 1
     }
-    run cargo +nightly fuzz build --fuzz-dir fuzz
+    build_fuzz_targets
 
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
@@ -214,13 +214,30 @@ part_fuzz() {
     return "$status"
 }
 
+# With the instrumentation that `cargo fuzz` asks for. It isn't needed to build what is built once and run here.
+build_fuzz_targets() {
+    local flags=(
+        --cfg fuzzing -Zsanitizer=address -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module
+        -Cllvm-args=-sanitizer-coverage-level=4
+        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
+        -Cllvm-args=-sanitizer-coverage-pc-table
+        -Cllvm-args=-sanitizer-coverage-trace-compares
+        -Cllvm-args=-sanitizer-coverage-stack-depth
+        -Cllvm-args=-simplifycfg-branch-fold-threshold=0
+    )
+    # A target is named so that what runs while building isn't instrumented.
+    fuzz_triple=$(rustc -vV | sed -n 's/^host: //p')
+    run env RUSTFLAGS="${flags[*]}" cargo +nightly build --release --bins --manifest-path fuzz/Cargo.toml \
+        --target-dir fuzz/target --target "$fuzz_triple" --locked
+}
+
 fuzz_one() {
     local target=$1 found=$scratch/$1.found log=$scratch/$1.log seeds=() status=0
     # libFuzzer writes what it finds to the first folder: that one is not the repository's.
-    mkdir "$found"
+    mkdir -p "$found" "fuzz/artifacts/$target"
     [[ -d fuzz/corpus/$target ]] && seeds=("fuzz/corpus/$target")
-    cargo +nightly fuzz run --fuzz-dir fuzz "$target" "$found" "${seeds[@]}" -- \
-        -rss_limit_mb=2048 -timeout=20 "-max_total_time=$fuzz_seconds" >"$log" 2>&1 || status=$?
+    ASAN_OPTIONS=detect_odr_violation=0 "fuzz/target/$fuzz_triple/release/$target" "$found" "${seeds[@]}" \
+        "-artifact_prefix=fuzz/artifacts/$target/" -rss_limit_mb=2048 -timeout=20 "-max_total_time=$fuzz_seconds" >"$log" 2>&1 || status=$?
     # A target that ends well without having run its body has shown nothing.
     if ((status == 0)) && grep -qE '^Done [1-9][0-9]* runs' "$log"; then
         printf '%-24s %s\n' "$target" "$(grep -E '^Done ' "$log"), ${#seeds[@]} seed folder"
