@@ -8,6 +8,22 @@ use std::path::Path;
 
 use stillkey_core::{MasterKey, RawMasterKey, SecretBytes};
 
+/// A whole number that a person may set.
+pub(crate) fn from_environment(name: &str) -> Option<usize> {
+    let value = std::env::var(name).ok()?;
+    let parsed = value.parse();
+    Some(parsed.unwrap_or_else(|_| panic!("{name}={value}: expected a whole number")))
+}
+
+/// For proptest: so many cases, or `STILLKEY_LONG` times as many, with none kept in the source tree.
+pub(crate) fn cases(number: usize) -> proptest::test_runner::Config {
+    let number = number * from_environment("STILLKEY_LONG").unwrap_or(1);
+    proptest::test_runner::Config {
+        failure_persistence: None,
+        ..proptest::test_runner::Config::with_cases(number as u32)
+    }
+}
+
 /// Every file of a directory with its content.
 pub(crate) fn snapshot(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     fs::read_dir(directory)

@@ -12,12 +12,28 @@ pub mod small_disk;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proptest::test_runner::Config as ProptestConfig;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use stillkey::cpu::Features;
 use stillkey::kernel::Kernel;
 use stillkey_core::cipher::CtrKernel;
 use stillkey_core::{DataKey, MasterKey, Method, RawMasterKey, SecretBytes};
+
+/// How many times as much of what is random is to be done: `STILLKEY_LONG`, which `tests/run --long` sets, or once.
+pub fn long() -> u32 {
+    let factor = std::env::var("STILLKEY_LONG").unwrap_or_else(|_| "1".into());
+    let parsed = factor.parse();
+    parsed.unwrap_or_else(|_| panic!("STILLKEY_LONG={factor}: expected a whole number"))
+}
+
+/// For proptest: so many cases, or times [`long`], with none kept in the source tree.
+pub fn cases(number: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(number * long())
+    }
+}
 
 /// The path of a file below `tests/vectors`.
 pub fn vector_path(path: &str) -> PathBuf {

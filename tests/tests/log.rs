@@ -7,7 +7,7 @@ use stillkey_core::{
     FileDictionary, FileInfo, FileLog, Iv, LogReader, Method, MethodNumber, Reading, Record,
     Recovered, Verdict, Version, Write,
 };
-use stillkey_tests::{hex, oracle};
+use stillkey_tests::{cases, hex, oracle};
 
 const READINGS: [Reading; 2] = [Reading::Strict, Reading::Tikv];
 
@@ -103,15 +103,8 @@ prop_compose! {
     }
 }
 
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(cases)
-    }
-}
-
 proptest! {
-    #![proptest_config(config(100))]
+    #![proptest_config(cases(100))]
 
     #[test]
     fn a_log_cut_at_any_byte_keeps_exactly_the_records_before_the_cut(written in logs(12)) {
@@ -160,7 +153,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(30))]
+    #![proptest_config(cases(30))]
 
     #[test]
     fn one_flipped_bit_anywhere_yields_no_entry_that_was_not_written(written in logs(6)) {
@@ -218,7 +211,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(200))]
+    #![proptest_config(cases(200))]
 
     /// What was acknowledged, then one write of which any sectors are lost: zeros stand in their place.
     #[test]
@@ -358,7 +351,7 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(config(2000))]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn arbitrary_bytes_never_panic_and_strict_is_never_more_lenient(
@@ -427,7 +420,7 @@ fn compaction_comes_when_tikvs_does() {
 }
 
 proptest! {
-    #![proptest_config(config(1000))]
+    #![proptest_config(cases(1000))]
 
     #[test]
     fn what_no_damage_touches_is_salvaged_and_nothing_else(

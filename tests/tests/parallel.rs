@@ -13,7 +13,7 @@ use stillkey::core::{
 use stillkey::parallel::{self, Threads};
 use stillkey::{EncryptedReader, Native, SealedReader, SealedWriter};
 use stillkey_tests::random::Seeded;
-use stillkey_tests::raw_master_key;
+use stillkey_tests::{cases, raw_master_key};
 
 const MIB: usize = 1 << 20;
 
@@ -49,7 +49,7 @@ fn lengths() -> impl Strategy<Value = usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn several_threads_give_the_bytes_of_one(

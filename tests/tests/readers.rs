@@ -18,8 +18,7 @@ const READS: usize = 200;
 const KILLS: usize = 20;
 
 fn long() -> usize {
-    let long = std::env::var("STILLKEY_LONG").unwrap_or_default();
-    long.parse().unwrap_or(1)
+    stillkey_tests::long() as usize
 }
 
 fn random_below(end: u64) -> u64 {

@@ -10,13 +10,7 @@ use sm4::cipher::BlockCipherEncrypt;
 use stillkey::Native;
 use stillkey_core::cipher::{Aead, AeadKernel, AeadKey, CipherProvider, Portable};
 use stillkey_core::{Cipher, DataKey, Iv, SecretBytes};
-
-fn config() -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(200)
-    }
-}
+use stillkey_tests::cases;
 
 fn aead_kernels(key: &[u8; 16]) -> [Box<dyn AeadKernel>; 2] {
     let key = AeadKey::new(Aead::Sm4Gcm, SecretBytes::copied(key)).unwrap();
@@ -24,7 +18,7 @@ fn aead_kernels(key: &[u8; 16]) -> [Box<dyn AeadKernel>; 2] {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn counter_mode_is_the_counters_encrypted_one_by_one(

@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use stillkey_core::{Cipher, CtrStream, DataKey, Iv, SecretBytes};
+use stillkey_tests::cases;
 
 prop_compose! {
     fn streams()(cipher in prop::sample::select(&Cipher::ALL[..]), key in any::<[u8; 32]>(), iv in near_edges())
@@ -29,15 +30,8 @@ fn data() -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..1000)
 }
 
-fn config() -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(400)
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn seeking_equals_skipping(mut stream in streams(), skipped in 0..700_usize, data in data()) {

@@ -10,7 +10,7 @@ use stillkey_core::{
     Record, SecretBytes, Version,
 };
 use stillkey_tests::random::Seeded;
-use stillkey_tests::{hex, oracle, raw_master_key};
+use stillkey_tests::{cases, hex, oracle, raw_master_key};
 
 const KEY: [u8; 32] = [0x33; 32];
 
@@ -208,15 +208,8 @@ fn opened(file: &[u8]) -> Vec<u8> {
     oracle::open_gcm(&oracle::EncryptedContent::decode(content).unwrap(), &KEY).unwrap()
 }
 
-fn config() -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(1500)
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases(1500))]
 
     #[test]
     fn file_dictionaries_mean_the_same_to_prost_before_and_after_a_rewrite(message in file_dictionary()) {

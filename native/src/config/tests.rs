@@ -420,7 +420,7 @@ const VALUES: [&str; 7] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(crate::testing::cases(300))]
 
     #[test]
     fn no_text_makes_reading_panic_and_no_value_is_shown(

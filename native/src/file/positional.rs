@@ -175,7 +175,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(crate::testing::cases(32))]
         #[test]
         fn positional_reads_see_what_was_written(
             cipher in prop::sample::select(&Cipher::ALL[..]),

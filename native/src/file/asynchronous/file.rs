@@ -295,7 +295,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(crate::testing::cases(64))]
         #[test]
         fn it_does_what_a_file_in_memory_does_whatever_is_given_up(
             cipher in prop::sample::select(&Cipher::ALL[..]),

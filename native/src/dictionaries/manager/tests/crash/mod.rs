@@ -11,7 +11,8 @@ mod world;
 
 use std::path::Path;
 
-use product::{Product, from_environment};
+use crate::testing::from_environment;
+use product::Product;
 use world::Operation::{self, *};
 
 /// How many tests share the states.

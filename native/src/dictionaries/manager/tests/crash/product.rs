@@ -160,16 +160,6 @@ pub(super) struct Product {
     performed: HashSet<String>,
 }
 
-/// A whole-number factor that a person may set.
-pub(super) fn from_environment(name: &str) -> Option<usize> {
-    let value = std::env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}={value}: expected a whole number")),
-    )
-}
-
 impl Product {
     pub(super) fn new(scratch: &Path, states: usize, seed: u64) -> Self {
         Self {
