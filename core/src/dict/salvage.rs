@@ -136,27 +136,7 @@ impl Salvaged {
 
     /// Notes what is lost from `at` on, and returns where the next record is that is whole.
     fn skip(&mut self, damaged: &[u8], at: u64) -> Option<usize> {
-        // First where the record ends by its own word: a name may look like a record.
-        let claimed = RawRecord::claimed_len(damaged);
-        let follows = |next: &usize| {
-            damaged
-                .get(*next..)
-                .and_then(|rest| LogReader::over(rest, 0, Reading::Strict).next())
-                .is_some()
-        };
-        let next = Some(claimed).filter(follows).or_else(|| {
-            let mut from = 0;
-            loop {
-                let found = damaged.get(from..).map(find_intact_record);
-                match found {
-                    Some(Search::IntactAt(offset)) => from += offset,
-                    _ => return None,
-                }
-                if follows(&from) {
-                    return Some(from);
-                }
-            }
-        });
+        let next = resume_at(damaged);
         let len = next.unwrap_or(damaged.len());
         let name = RawRecord::parse(damaged)
             .filter(|record| record.len() <= len && !record.name.is_empty())
@@ -169,6 +149,41 @@ impl Salvaged {
         });
         next
     }
+}
+
+/// Where the next record is that is whole, behind a damaged one.
+fn resume_at(damaged: &[u8]) -> Option<usize> {
+    let records = |from| {
+        damaged
+            .get(from..)
+            .map(|rest| LogReader::over(rest, 0, Reading::Strict))
+    };
+    let is_whole = |from: &usize| records(*from).is_some_and(|mut log| log.next().is_some());
+    let mut from = 0;
+    let searched = loop {
+        match damaged.get(from..).map(find_intact_record) {
+            Some(Search::IntactAt(offset)) => from += offset,
+            _ => break None,
+        }
+        if is_whole(&from) {
+            break Some(from);
+        }
+    };
+    let claimed = RawRecord::claimed_len(damaged);
+    if !is_whole(&claimed) {
+        return searched;
+    }
+    // Before its end by its own word, the record may have a name that looks like a record; or that word is what was damaged,
+    // and then nothing but whole records stands between the two.
+    let between = searched.and_then(|searched| damaged.get(searched..claimed));
+    let is_a_log = |bytes| {
+        let mut log = LogReader::over(bytes, 0, Reading::Strict);
+        log.by_ref().for_each(drop);
+        *log.verdict() == Verdict::Complete
+    };
+    searched
+        .filter(|_| between.is_some_and(is_a_log))
+        .or(Some(claimed))
 }
 
 #[cfg(test)]
@@ -215,5 +230,16 @@ mod tests {
         file[starts[2] - 1] ^= 1;
         let salvaged = FileDictionary::salvage(&file);
         assert_eq!((salvaged.records, salvaged.lost.len()), (2, 1));
+    }
+
+    #[test]
+    fn a_damaged_length_that_leads_to_another_record_loses_no_more_than_its_own() {
+        let (mut file, starts) = log(&["a", "b", "c", "d", "e"]);
+        let record = starts[1] - starts[0];
+        // The length of the information: as far as the end of the third record.
+        file[starts[1] + 7] += 2 * record as u8;
+        let salvaged = FileDictionary::salvage(&file);
+        assert_eq!((salvaged.records, salvaged.lost.len()), (4, 1));
+        assert_eq!(salvaged.lost[0].len, record as u64);
     }
 }
