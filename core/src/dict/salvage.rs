@@ -237,7 +237,7 @@ mod tests {
         let (mut file, starts) = log(&["a", "b", "c", "d", "e"]);
         let record = starts[1] - starts[0];
         // The length of the information: as far as the end of the third record.
-        file[starts[1] + 7] += 2 * record as u8;
+        file[starts[1] + 7] += u8::try_from(2 * record).unwrap();
         let salvaged = FileDictionary::salvage(&file);
         assert_eq!((salvaged.records, salvaged.lost.len()), (4, 1));
         assert_eq!(salvaged.lost[0].len, record as u64);
