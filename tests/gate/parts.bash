@@ -66,10 +66,11 @@ part_aarch64() {
 }
 
 # usage: test_on_aarch64 PROCESSOR TESTS
-# One set of packages and features, so that all is built once. There is no OpenSSL for it here. Optimised, for an emulator is slow
-# enough.
+# One set of packages and features, so that everything is built once. There is no OpenSSL for this
+# processor here. Optimised: these are the instructions that users get, and emulators are slow.
 test_on_aarch64() {
-    run env CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+    run env CARGO_PROFILE_DEV_OPT_LEVEL=2 \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $1 -L /usr/aarch64-linux-gnu" \
         cargo "+$toolchain" nextest run --config-file tests/nextest.toml --profile emulated \
         "${libraries[@]}" --package=stillkey-kernel-tests --no-default-features \
@@ -188,9 +189,9 @@ part_fuzz() {
     # `cargo fmt --all` in the workspace does not see this one.
     run cargo fmt --manifest-path fuzz/Cargo.toml --check
     run cargo +nightly metadata --manifest-path fuzz/Cargo.toml --locked --format-version 1 >/dev/null
-    mapfile -t targets < <(sed -n 's|^path = "fuzz_targets/\(.*\)\.rs"$|\1|p' fuzz/Cargo.toml)
-    ((${#targets[@]})) || {
-        echo "fuzz/Cargo.toml names no target" >&2
+    mapfile -t targets < <(basename --suffix .rs fuzz/fuzz_targets/*.rs)
+    [[ $(grep -c '^\[\[bin\]\]' fuzz/Cargo.toml) == "${#targets[@]}" ]] || {
+        echo "fuzz/Cargo.toml and fuzz/fuzz_targets don't name the same targets" >&2
         return 1
     }
     build_fuzz_targets
@@ -212,7 +213,7 @@ part_fuzz() {
     return "$status"
 }
 
-# With the instrumentation that `cargo fuzz` asks for. It isn't needed to build what is built once and run here.
+# With the flags of cargo-fuzz 0.13.2, which would have to be compiled first.
 build_fuzz_targets() {
     local flags=(
         --cfg fuzzing -Zsanitizer=address -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module
@@ -223,9 +224,10 @@ build_fuzz_targets() {
         -Cllvm-args=-sanitizer-coverage-stack-depth
         -Cllvm-args=-simplifycfg-branch-fold-threshold=0
     )
-    # A target is named so that what runs while building isn't instrumented.
+    # With a named target, build scripts and macros are built without these flags.
     fuzz_triple=$(rustc -vV | sed -n 's/^host: //p')
-    run env RUSTFLAGS="${flags[*]}" cargo +nightly build --release --bins --manifest-path fuzz/Cargo.toml \
+    run env RUSTFLAGS="${flags[*]}" CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
+        cargo +nightly build --release --bins --manifest-path fuzz/Cargo.toml \
         --target-dir fuzz/target --target "$fuzz_triple" --locked
 }
 
@@ -235,7 +237,8 @@ fuzz_one() {
     mkdir -p "$found" "fuzz/artifacts/$target"
     [[ -d fuzz/corpus/$target ]] && seeds=("fuzz/corpus/$target")
     ASAN_OPTIONS=detect_odr_violation=0 "fuzz/target/$fuzz_triple/release/$target" "$found" "${seeds[@]}" \
-        "-artifact_prefix=fuzz/artifacts/$target/" -rss_limit_mb=2048 -timeout=20 "-max_total_time=$fuzz_seconds" >"$log" 2>&1 || status=$?
+        "-artifact_prefix=fuzz/artifacts/$target/" -rss_limit_mb=2048 -timeout=20 \
+        "-max_total_time=$fuzz_seconds" >"$log" 2>&1 || status=$?
     # A target that ends well without having run its body has shown nothing.
     if ((status == 0)) && grep -qE '^Done [1-9][0-9]* runs' "$log"; then
         printf '%-24s %s\n' "$target" "$(grep -E '^Done ' "$log"), ${#seeds[@]} seed folder"
