@@ -432,7 +432,9 @@ proptest! {
         fill in any::<u8>(),
     ) {
         let start = written.starts[0];
-        prop_assume!(written.records() > 0);
+        if written.records() == 0 {
+            return Ok(());
+        }
         let from = start + at.index(written.file.len() - start);
         let to = (from + len).min(written.file.len());
         let mut file = written.file.clone();

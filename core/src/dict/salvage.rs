@@ -4,10 +4,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::dict::files::FileDictionary;
-use crate::dict::log::{LogReader, Reading, Record, Search, Verdict, find_intact_record};
+use crate::dict::log::{
+    LocatedRecord, LogReader, Reading, Record, Search, Verdict, find_intact_record,
+};
 use crate::format::header::{self, Version};
 use crate::format::protobuf::Message;
-use crate::format::record::RawRecord;
+use crate::format::record::{self, RawRecord};
 
 /// What [`FileDictionary::salvage`] has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,18 +101,22 @@ impl Salvaged {
         let (mut rest, mut at) = (records, at);
         loop {
             let mut log = LogReader::over(rest, at, Reading::Strict);
-            for located in &mut log {
+            let unproven = log.by_ref().find_map(|located| {
+                if proves_nothing(&located) {
+                    return Some(located.at);
+                }
                 self.records += 1;
                 match located.record {
                     Record::Insert { name, info } => drop(self.dictionary.insert(name, info)),
                     // What it removed may have been lost.
                     Record::Remove { name } => drop(self.dictionary.remove(name)),
                 }
-            }
-            let (Verdict::TornTail { at: stopped, .. } | Verdict::Corrupt { at: stopped, .. }) =
-                *log.verdict()
-            else {
-                return;
+                None
+            });
+            let stopped = match (unproven, log.verdict()) {
+                (Some(at), _) => at,
+                (None, Verdict::TornTail { at, .. } | Verdict::Corrupt { at, .. }) => *at,
+                (None, Verdict::Complete) => return,
             };
             let done = usize::try_from(stopped - at).unwrap_or(usize::MAX);
             let Some(damaged) = rest.get(done..) else {
@@ -151,6 +157,11 @@ impl Salvaged {
     }
 }
 
+/// The checksum of nothing is zero, so zeros can look like a record without a name.
+fn proves_nothing(located: &LocatedRecord<'_>) -> bool {
+    located.len == record::HEADER_LEN as u64
+}
+
 /// Where the next record is that is whole, behind a damaged one.
 fn resume_at(damaged: &[u8]) -> Option<usize> {
     let records = |from| {
@@ -158,7 +169,10 @@ fn resume_at(damaged: &[u8]) -> Option<usize> {
             .get(from..)
             .map(|rest| LogReader::over(rest, 0, Reading::Strict))
     };
-    let is_whole = |from: &usize| records(*from).is_some_and(|mut log| log.next().is_some());
+    let is_whole = |from: &usize| {
+        let first = records(*from).and_then(|mut log| log.next());
+        first.is_some_and(|located| !proves_nothing(&located))
+    };
     let mut from = 0;
     let searched = loop {
         match damaged.get(from..).map(find_intact_record) {
@@ -241,5 +255,17 @@ mod tests {
         let salvaged = FileDictionary::salvage(&file);
         assert_eq!((salvaged.records, salvaged.lost.len()), (4, 1));
         assert_eq!(salvaged.lost[0].len, record as u64);
+    }
+
+    #[test]
+    fn zeros_that_look_like_a_record_are_none() {
+        let (mut file, starts) = log(&["a", "b", "c"]);
+        // All of the second record but what makes it a removal without a name.
+        let second = starts[1]..starts[2];
+        file[second.clone()].fill(0);
+        file[starts[1] + 8] = record::REMOVE;
+        let salvaged = FileDictionary::salvage(&file);
+        assert_eq!((salvaged.records, salvaged.lost.len()), (2, 1));
+        assert_eq!(salvaged.lost[0].len, second.len() as u64);
     }
 }
