@@ -156,6 +156,8 @@ impl<'a> LogReader<'a> {
         &self.verdict
     }
 
+    // Once, and not in each loop over a log: modules for browsers are small.
+    #[inline(never)]
     fn parse(&self) -> Result<(RawRecord<'a>, Record<'a>), Verdict> {
         let raw = RawRecord::parse(self.rest).ok_or_else(|| self.torn_or_damaged())?;
         if !raw.is_intact() {
@@ -307,6 +309,7 @@ pub(super) enum Search {
 }
 
 /// Looks for the first intact record behind the start of `tail`.
+#[inline(never)]
 pub(super) fn find_intact_record(tail: &[u8]) -> Search {
     let mut budget = SEARCH_BUDGET;
     for offset in 1..tail.len() {

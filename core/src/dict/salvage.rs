@@ -69,6 +69,11 @@ impl FileDictionary {
     /// # Ok::<(), stillkey_core::Error>(())
     /// ```
     pub fn salvage(file: &[u8]) -> Salvaged {
+        Self::salvage_with(file, |_| ())
+    }
+
+    /// As [`FileDictionary::salvage`], and shows `each` record whose checksum fits, in their order.
+    pub fn salvage_with(file: &[u8], mut each: impl FnMut(&LocatedRecord<'_>)) -> Salvaged {
         let mut salvaged = Salvaged {
             dictionary: Self::new(),
             version: Version::V2,
@@ -77,7 +82,7 @@ impl FileDictionary {
         };
         let Ok(framed) = header::parse(file) else {
             // Where the log would begin stands in the header.
-            salvaged.skip_and_read(file, 0);
+            salvaged.skip_and_read(file, 0, &mut each);
             return salvaged;
         };
         salvaged.version = framed.version;
@@ -90,14 +95,14 @@ impl FileDictionary {
             Some(dictionary) => salvaged.dictionary = dictionary,
             None => salvaged.lost.push(Lost::absent(0, at as u64)),
         }
-        salvaged.read(framed.rest, at as u64);
+        salvaged.read(framed.rest, at as u64, &mut each);
         salvaged
     }
 }
 
 impl Salvaged {
     /// Reads records that start at `at`, and goes on behind each damage.
-    fn read(&mut self, records: &[u8], at: u64) {
+    fn read(&mut self, records: &[u8], at: u64, each: &mut dyn FnMut(&LocatedRecord<'_>)) {
         let (mut rest, mut at) = (records, at);
         loop {
             let mut log = LogReader::over(rest, at, Reading::Strict);
@@ -106,6 +111,7 @@ impl Salvaged {
                     return Some(located.at);
                 }
                 self.records += 1;
+                each(&located);
                 match located.record {
                     Record::Insert { name, info } => drop(self.dictionary.insert(name, info)),
                     // What it removed may have been lost.
@@ -132,11 +138,11 @@ impl Salvaged {
         }
     }
 
-    fn skip_and_read(&mut self, damaged: &[u8], at: u64) {
+    fn skip_and_read(&mut self, damaged: &[u8], at: u64, each: &mut dyn FnMut(&LocatedRecord<'_>)) {
         if let Some(next) = self.skip(damaged, at)
             && let Some(rest) = damaged.get(next..)
         {
-            self.read(rest, at + next as u64);
+            self.read(rest, at + next as u64, each);
         }
     }
 
@@ -227,6 +233,18 @@ mod tests {
         assert_eq!(salvaged.records, 2);
         let lost = &salvaged.lost[0];
         assert_eq!((lost.at, lost.len), (0, starts[0] as u64));
+    }
+
+    #[test]
+    fn records_behind_damage_are_shown_with_their_places() {
+        let (mut file, starts) = log(&["a", "b", "c"]);
+        file[starts[2] - 1] ^= 1;
+        let mut shown = Vec::new();
+        FileDictionary::salvage_with(&file, |located| {
+            shown.push((located.at, located.record.name().to_string()));
+        });
+        let at = |record: usize, name: &str| (starts[record] as u64, name.to_string());
+        assert_eq!(shown, [at(0, "a"), at(2, "c")]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use js_sys::{Error as JsError, Reflect};
 use stillkey_core::Error;
+use stillkey_core::error::{Damage, Finding, Part};
 use wasm_bindgen::JsValue;
 
 /// What every function here throws.
@@ -10,6 +11,7 @@ pub struct Failure {
     code: &'static str,
     reason: &'static str,
     offset: Option<u64>,
+    finding: Option<String>,
     message: String,
 }
 
@@ -20,6 +22,7 @@ impl Failure {
             code: "usage",
             reason,
             offset: None,
+            finding: None,
             message: message.into(),
         }
     }
@@ -43,14 +46,15 @@ impl From<Error> for Failure {
             Error::Unavailable(_) => ("usage", "unavailable"),
             _ => ("usage", "misuse"),
         };
-        let offset = match &error {
-            Error::Damaged(damage) => Some(damage.at),
+        let damage = match &error {
+            Error::Damaged(damage) => Some(damage),
             _ => None,
         };
         Self {
             code,
             reason,
-            offset,
+            offset: damage.map(|damage| damage.at),
+            finding: damage.map(name_of),
             message: error.to_string(),
         }
     }
@@ -63,10 +67,47 @@ impl From<Failure> for JsValue {
         let set = |name: &str, value: JsValue| drop(Reflect::set(&error, &name.into(), &value));
         set("code", failure.code.into());
         set("reason", failure.reason.into());
+        if let Some(finding) = &failure.finding {
+            set("finding", finding.into());
+        }
         if let Some(offset) = failure.offset {
             set("offset", JsValue::from_f64(to_number(offset)));
         }
         error.into()
+    }
+}
+
+/// The part that is damaged and what is wrong with it, for programs: `header checksum`.
+fn name_of(damage: &Damage) -> String {
+    let part = match damage.part {
+        Part::Header => "header",
+        Part::Content => "content",
+        Part::Record(_) => "record",
+        Part::Envelope => "envelope",
+        Part::KeyDictionary => "keys",
+        Part::SealedHeader => "sealed-header",
+        Part::Chunk(_) => "chunk",
+        _ => "other",
+    };
+    format!("{part} {}", kind_of(&damage.finding))
+}
+
+/// What is wrong with a damaged item, for programs.
+pub(crate) fn kind_of(finding: &Finding) -> &'static str {
+    match finding {
+        Finding::Short { .. } => "short",
+        Finding::Length { .. } => "length",
+        Finding::Checksum { .. } => "checksum",
+        Finding::Protobuf(_) => "protobuf",
+        Finding::NameNotUtf8 => "name-not-utf8",
+        Finding::RecordType(0) => "record-type-0",
+        Finding::RecordType(_) => "record-type",
+        Finding::RemoveOfAbsent { .. } => "remove-of-absent",
+        Finding::TypeMismatch { .. } => "type-mismatch",
+        Finding::IntactRecordInside { .. } => "intact-record-inside",
+        Finding::TornOrDamaged => "torn-or-damaged",
+        Finding::Tag => "tag",
+        _ => "other",
     }
 }
 

@@ -1,12 +1,12 @@
 //! File dictionaries as columns: 100,000 entries are a dozen arrays, and not as many objects that each cost a call.
 
 use stillkey_core::{
-    FileDictionary as CoreFileDictionary, FileInfo, LocatedRecord, Reading, Record, Verdict,
+    FileDictionary as CoreFileDictionary, FileInfo, LocatedRecord, Lost, Reading, Record, Verdict,
     Version,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::failure::{Failure, to_number};
+use crate::failure::{Failure, kind_of, to_number};
 
 /// A `file.dict` as read.
 #[wasm_bindgen]
@@ -17,6 +17,8 @@ pub struct FileDictionary {
     entries: Infos,
     records: Infos,
     places: Places,
+    /// Of a torn tail: whether its record is all there, and its checksum doesn't fit.
+    is_whole: bool,
 }
 
 /// Where log records stand, one row for each.
@@ -59,6 +61,13 @@ impl Infos {
         self.methods.push(info.method.0);
         self.ivs.extend_from_slice(info.iv_bytes());
         self.iv_ends.push(end_of(&self.ivs));
+    }
+
+    fn push_record(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Insert { name, info } => self.push(name, info),
+            Record::Remove { name } => self.push(name, &FileInfo::default()),
+        }
     }
 }
 
@@ -111,21 +120,19 @@ impl FileDictionary {
         let (mut records, mut places) = (Infos::default(), Places::default());
         let recovered = CoreFileDictionary::recover_with(file, reading, |located| {
             places.push(located);
-            match &located.record {
-                Record::Insert { name, info } => records.push(name, info),
-                Record::Remove { name } => records.push(name, &FileInfo::default()),
-            }
+            records.push_record(&located.record);
         })?;
-        let mut entries = Infos::default();
-        for (name, info) in sorted(&recovered.dictionary) {
-            entries.push(name, info);
-        }
+        let is_whole = match recovered.verdict {
+            Verdict::TornTail { at, dropped } => claimed_len(file, at) == Some(dropped),
+            _ => false,
+        };
         Ok(Self {
             version: recovered.version,
             verdict: recovered.verdict,
-            entries,
+            entries: entries_of(&recovered.dictionary),
             records,
             places,
+            is_whole,
         })
     }
 
@@ -190,6 +197,17 @@ impl FileDictionary {
         }
     }
 
+    /// What the verdict rests on: for a torn tail `cut-off` or `checksum`, for damage the kind of finding.
+    pub fn verdict_finding(&self) -> String {
+        match &self.verdict {
+            Verdict::TornTail { .. } if self.is_whole => "checksum",
+            Verdict::TornTail { .. } => "cut-off",
+            Verdict::Corrupt { why, .. } => kind_of(&why.finding),
+            Verdict::Complete => "",
+        }
+        .to_owned()
+    }
+
     /// What is wrong with a log that is corrupt.
     pub fn verdict_why(&self) -> String {
         match &self.verdict {
@@ -199,9 +217,101 @@ impl FileDictionary {
     }
 }
 
+/// The length of the record that starts at `at`, as its header has it.
+fn claimed_len(file: &[u8], at: u64) -> Option<u64> {
+    let record = file.get(usize::try_from(at).ok()?..)?;
+    let [_, _, _, _, a, b, c, d, _] = record.first_chunk()?;
+    let lengths = [u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])];
+    Some(9 + lengths.into_iter().map(u64::from).sum::<u64>())
+}
+
+/// What remains of a damaged `file.dict`.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Salvaged {
+    dictionary: CoreFileDictionary,
+    version: Version,
+    records: Infos,
+    places: Places,
+    lost: Vec<Lost>,
+}
+
+#[wasm_bindgen]
+impl Salvaged {
+    /// Reads every record whose checksum fits.
+    #[wasm_bindgen(constructor)]
+    pub fn new(file: &[u8]) -> Self {
+        let (mut records, mut places) = (Infos::default(), Places::default());
+        let salvaged = CoreFileDictionary::salvage_with(file, |located| {
+            places.push(located);
+            records.push_record(&located.record);
+        });
+        Self {
+            dictionary: salvaged.dictionary,
+            version: salvaged.version,
+            records,
+            places,
+            lost: salvaged.lost,
+        }
+    }
+
+    /// What is left as a dictionary: all records, and their entries.
+    pub fn dictionary(&mut self) -> FileDictionary {
+        FileDictionary {
+            version: self.version,
+            verdict: Verdict::Complete,
+            entries: entries_of(&self.dictionary),
+            records: std::mem::take(&mut self.records),
+            places: std::mem::take(&mut self.places),
+            is_whole: false,
+        }
+    }
+
+    /// The bytes of a `file.dict` with these entries: a log, which is smaller here than another way of writing.
+    pub fn bytes(&self) -> Result<Vec<u8>, Failure> {
+        let mut file = EMPTY.to_vec();
+        for (_, name, info) in sorted(&self.dictionary) {
+            let info = info.clone();
+            file.extend(Record::Insert { name, info }.to_bytes()?);
+        }
+        Ok(file)
+    }
+
+    /// Where each lost part starts, in bytes from the start of the file.
+    pub fn lost_at(&self) -> Vec<f64> {
+        self.lost.iter().map(|lost| to_number(lost.at)).collect()
+    }
+
+    /// Lengths of the lost parts in bytes.
+    pub fn lost_len(&self) -> Vec<f64> {
+        self.lost.iter().map(|lost| to_number(lost.len)).collect()
+    }
+
+    /// The name that can be made out in each lost part; empty where there is none.
+    pub fn lost_names(&self) -> Vec<String> {
+        let names = self.lost.iter().map(|lost| lost.names.first());
+        names
+            .map(|name| name.cloned().unwrap_or_default())
+            .collect()
+    }
+}
+
+/// A `file.dict` of version 2 without entries.
+const EMPTY: [u8; 16] = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[inline(never)]
+fn entries_of(dictionary: &CoreFileDictionary) -> Infos {
+    let mut entries = Infos::default();
+    for (_, name, info) in sorted(dictionary) {
+        entries.push(name, info);
+    }
+    entries
+}
+
 /// The entries, sorted by name. WebAssembly compares byte by byte, and names have long beginnings in common: the eight bytes after those,
 /// as a number, tell most of them apart.
-fn sorted(dictionary: &CoreFileDictionary) -> impl Iterator<Item = (&str, &FileInfo)> {
+#[inline(never)]
+fn sorted(dictionary: &CoreFileDictionary) -> Vec<(u64, &str, &FileInfo)> {
     let mut names = dictionary.unsorted().map(|(name, _)| name.as_bytes());
     let first = names.next().unwrap_or_default();
     let common = names.fold(first, |common, name| {
@@ -213,7 +323,7 @@ fn sorted(dictionary: &CoreFileDictionary) -> impl Iterator<Item = (&str, &FileI
         .map(|(name, info)| (number_at(common.len(), name.as_bytes()), name, info))
         .collect();
     rows.sort_unstable_by_key(|(number, name, _)| (*number, *name));
-    rows.into_iter().map(|(_, name, info)| (name, info))
+    rows
 }
 
 /// Eight bytes in the order in which they are compared; zeros behind the end.

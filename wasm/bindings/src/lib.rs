@@ -18,7 +18,7 @@ mod stream;
 
 pub use envelope::{Envelope, Sealing};
 pub use failure::Failure;
-pub use file_dictionary::{FileDictionary, Infos};
+pub use file_dictionary::{FileDictionary, Infos, Salvaged};
 pub use key_dictionary::KeyDictionary;
 pub use keys::{DataKey, MasterKey, Secret};
 pub use sealed::{Body, Header, MasterKeys, Opener, Sealer};

@@ -12,7 +12,6 @@ const here = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const root = resolve(here, '../..');
 const dist = join(here, 'dist');
 const target = 'wasm32-unknown-unknown';
-/** What a module may weigh, in bytes. */
 const limit = 250 * 1024;
 const features = [
   'bulk-memory', 'multivalue', 'mutable-globals', 'nontrapping-float-to-int', 'reference-types', 'sign-ext',
@@ -49,7 +48,8 @@ function build(name, simd, scratch) {
   const optimised = join(dist, `${name}.wasm`);
   const enabled = [...features, ...(simd ? ['simd'] : [])].map((feature) => `--enable-${feature}`);
   run(join(here, 'node_modules/.bin/wasm-opt'), [
-    '-O3', ...enabled, '--strip-debug', '--strip-producers', join(out, 'bindings_bg.wasm'), '-o', optimised,
+    // Nothing is placed below 1 KiB, where Rust has its stack.
+    '-Oz', '--converge', '--low-memory-unused', ...enabled, '--strip-debug', '--strip-producers', join(out, 'bindings_bg.wasm'), '-o', optimised,
   ]);
   const { size } = statSync(optimised);
   console.error(`${name}.wasm: ${size} bytes, at most ${limit}`);

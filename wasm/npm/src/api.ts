@@ -12,7 +12,7 @@ export {
 } from './decrypt.js';
 export { Envelope, type Sealing } from './envelope.js';
 export { type ErrorCode, type ErrorReason, StillkeyError } from './errors.js';
-export { FileDictionary, type FileEntry, type LogRecord, type ParseOptions, type Verdict } from './file-dictionary.js';
+export { FileDictionary, type FileEntry, type LogFinding, type LogRecord, type LostPart, type ParseOptions, type Salvage, type Verdict } from './file-dictionary.js';
 export { Handle } from './handle.js';
 export { KeyDictionary, type KeyEntry, type RotationPolicy, type RotationReason } from './key-dictionary.js';
 export { DataKey, MasterKey, SecretBytes } from './keys.js';

@@ -45,15 +45,19 @@ export class StillkeyError extends Error {
    */
   readonly offset: number | undefined;
 
+  /** Of damage: the part and what is wrong with it, such as `header checksum` or `chunk tag`. */
+  readonly finding: string | undefined;
+
   constructor(
     code: ErrorCode,
     message: string,
-    options: { reason?: ErrorReason; offset?: number | undefined; cause?: unknown } = {},
+    options: { reason?: ErrorReason; offset?: number | undefined; finding?: string | undefined; cause?: unknown } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
     this.reason = options.reason ?? (code === 'usage' ? 'misuse' : code);
     this.offset = options.offset;
+    this.finding = options.finding;
   }
 }
 
@@ -75,12 +79,13 @@ export function guarded<T>(work: () => T): T {
 export function asStillkeyError(error: unknown): StillkeyError {
   if (error instanceof StillkeyError) return error;
   if (error instanceof Error) {
-    const { code, reason, offset } = error as { code?: unknown; reason?: unknown; offset?: unknown };
+    const { code, reason, offset, finding } = error as { code?: unknown; reason?: unknown; offset?: unknown; finding?: unknown };
     // The module's errors carry a code; errors of Node.js do too, but none of these.
     if (typeof code === 'string' && codes.includes(code)) {
       return new StillkeyError(code as ErrorCode, error.message, {
         reason: reason as ErrorReason,
         offset: typeof offset === 'number' ? offset : undefined,
+        finding: typeof finding === 'string' ? finding : undefined,
       });
     }
     if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) {

@@ -4,6 +4,7 @@ import type * as raw from './bindings.js';
 import { guarded, usage } from './errors.js';
 import { type Method, methodName } from './method.js';
 import { wasm } from './module.js';
+import type { NewBytes } from './types.js';
 
 /** How one file is encrypted. */
 export interface FileEntry {
@@ -39,10 +40,56 @@ export interface LogRecord {
 export type Verdict =
   /** With its last record. */
   | { readonly state: 'complete' }
-  /** In the middle of an append that was never acknowledged. What stands before `at` is whole; `dropped` bytes of the torn record follow. */
-  | { readonly state: 'torn-tail'; readonly at: number; readonly dropped: number }
+  /**
+   * With a last record that isn't whole, as an append that was interrupted leaves it. What stands before `at` is whole; `dropped` bytes
+   * of the record follow. `cut-off`: they are fewer than the record has. `checksum`: all of them are there, and its checksum doesn't fit;
+   * whether that append was acknowledged can't be told from the file.
+   */
+  | { readonly state: 'torn-tail'; readonly at: number; readonly dropped: number; readonly finding: 'cut-off' | 'checksum' }
   /** With a damaged record, which starts at `at`. Records after it can't be trusted. */
-  | { readonly state: 'corrupt'; readonly at: number; readonly why: string };
+  | { readonly state: 'corrupt'; readonly at: number; readonly why: string; readonly finding: LogFinding };
+
+/** What is wrong with a damaged record. */
+export type LogFinding =
+  /** Its checksum doesn't fit, and more follows. */
+  | 'checksum'
+  /** Its lengths reach past the end of the file, or its checksum fails at the very end, and a whole record lies behind its start. */
+  | 'intact-record-inside'
+  /** As before, with so much that looks like records that not all of it was tried. */
+  | 'torn-or-damaged'
+  /** Its type byte is 0: space that was never written. */
+  | 'record-type-0'
+  /** Its type byte is neither insert nor remove. */
+  | 'record-type'
+  /** It is an insert without file information, or a remove with some. */
+  | 'type-mismatch'
+  /** It removes a name that has no entry. */
+  | 'remove-of-absent'
+  /** Its file information can't be decoded. */
+  | 'protobuf'
+  /** Its name is not UTF-8. */
+  | 'name-not-utf8'
+  | 'other';
+
+/** A part of a `file.dict` that nothing can be read from. */
+export interface LostPart {
+  /** Where it starts: bytes from the start of the file. */
+  readonly offset: number;
+  /** Its length in bytes. */
+  readonly length: number;
+  /** The file's name, where it can be made out; else `null`. */
+  readonly name: string | null;
+}
+
+/** What remains of a damaged `file.dict`. */
+export interface Salvage {
+  /** Every record whose checksum fits, and the entries that they make. */
+  readonly dictionary: FileDictionary;
+  /** What is lost, in the order of the file. Empty for a file that is whole. */
+  readonly lost: readonly LostPart[];
+  /** The bytes of a `file.dict` with these entries. */
+  readonly bytes: NewBytes;
+}
 
 /** Options of {@link FileDictionary.parse}. */
 export interface ParseOptions {
@@ -95,6 +142,30 @@ export class FileDictionary {
         return new FileDictionary(columnsOf(dictionary));
       } finally {
         dictionary.free();
+      }
+    });
+  }
+
+  /**
+   * Reads what remains of a damaged `file.dict`: every record whose checksum fits, behind any damage. A record that is lost may have
+   * changed or removed an entry that an earlier one made, so an entry that remains may be out of date, and one that was removed may be
+   * back.
+   */
+  static salvage(bytes: Bytes): Salvage {
+    return guarded(() => {
+      const salvaged = new (wasm().Salvaged)(wholeOf(bytes, 'file.dict'));
+      let dictionary: raw.FileDictionary | undefined;
+      try {
+        dictionary = salvaged.dictionary();
+        const [lengths, names] = [salvaged.lost_len(), salvaged.lost_names()];
+        return {
+          dictionary: new FileDictionary(columnsOf(dictionary)),
+          lost: Array.from(salvaged.lost_at(), (offset, row) => ({ offset, length: lengths[row] ?? 0, name: names[row] || null })),
+          bytes: salvaged.bytes() as NewBytes,
+        };
+      } finally {
+        dictionary?.free();
+        salvaged.free();
       }
     });
   }
@@ -348,7 +419,8 @@ function recordOf(columns: RecordColumns, row: number): LogRecord {
 
 function verdictOf(dictionary: raw.FileDictionary): Verdict {
   const [state, at] = [dictionary.verdict(), dictionary.verdict_at()];
-  if (state === 'torn-tail') return { state, at, dropped: dictionary.verdict_dropped() };
-  if (state === 'corrupt') return { state, at, why: dictionary.verdict_why() };
+  const finding = dictionary.verdict_finding();
+  if (state === 'torn-tail') return { state, at, dropped: dictionary.verdict_dropped(), finding: finding as 'cut-off' | 'checksum' };
+  if (state === 'corrupt') return { state, at, why: dictionary.verdict_why(), finding: finding as LogFinding };
   return { state: 'complete' };
 }

@@ -101,6 +101,7 @@ export function define(stillkey, { test }) {
       'Envelope#open': [key],
       'Envelope#toBytes': [],
       'FileDictionary.parse': [fileDictionary(['a']), { reading: 'tikv' }],
+      'FileDictionary.salvage': [fileDictionary(['a'])],
       'FileDictionary.fromMessage': [message],
       'FileDictionary#toMessage': [],
       'FileDictionary#entryAt': [0],
