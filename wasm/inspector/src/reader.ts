@@ -6,15 +6,24 @@ import { FileDictionary } from 'stillkey';
 import { modules } from './engine.js';
 import type { Explanation } from './model/explain.js';
 import type { Kinds } from './model/kinds.js';
-import type { Outcome, Request, TikvVerdict } from './reader.worker.js';
+import type { Outcome, Request, Salvaged, TikvVerdict } from './reader.worker.js';
 // Within the script, as a Blob: such a worker is under the page's policy, and one from the server would be under none.
 import ReaderWorker from './reader.worker.js?worker&inline';
 
 /** What was read, or why it can't be. */
-export type Reading = { readonly dictionary: FileDictionary; readonly kinds: Kinds; readonly tikv: TikvVerdict } | { readonly problem: Explanation };
+export type Reading = ReadDictionary | { readonly problem: Explanation };
+
+/** A dictionary, how its log ends, and what else was found in it. */
+export interface ReadDictionary {
+  readonly dictionary: FileDictionary;
+  readonly kinds: Kinds;
+  readonly tikv: TikvVerdict;
+  readonly isZero: boolean;
+  readonly salvaged: Salvaged<FileDictionary> | null;
+}
 
 /** Reads `file`; `null` when `signal` ended it. */
-export async function readFileDict(file: File, signal: AbortSignal): Promise<Reading | null> {
+export async function readFileDict(file: Blob, signal: AbortSignal): Promise<Reading | null> {
   const worker = new ReaderWorker();
   try {
     const outcome = await new Promise<Outcome | null>((resolve, reject) => {
@@ -25,7 +34,12 @@ export async function readFileDict(file: File, signal: AbortSignal): Promise<Rea
       worker.postMessage({ file, modules: modules() } satisfies Request);
     });
     if (!outcome || 'problem' in outcome) return outcome;
-    return { ...outcome, dictionary: FileDictionary.fromMessage(outcome.dictionary) };
+    const { salvaged } = outcome;
+    return {
+      ...outcome,
+      dictionary: FileDictionary.fromMessage(outcome.dictionary),
+      salvaged: salvaged && { ...salvaged, dictionary: FileDictionary.fromMessage(salvaged.dictionary) },
+    };
   } finally {
     worker.terminate();
   }

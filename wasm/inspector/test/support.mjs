@@ -27,7 +27,7 @@ export async function serve() {
   const requests = [];
   const server = createServer(async (request, response) => {
     requests.push(request.url);
-    const path = request.url === '/' ? '/index.html' : request.url;
+    const path = request.url === '/' ? '/stillkey-inspector.html' : request.url;
     try {
       const content = await readFile(join(here, 'dist', decodeURIComponent(path)));
       response.writeHead(200, { 'content-type': types[extname(path)] ?? 'application/octet-stream' }).end(content);
@@ -39,9 +39,12 @@ export async function serve() {
   return { requests, address: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
 }
 
+/** Chromium doesn't know this rule yet, and says so; where a browser does, it closes a way out. */
+export const isUnknownRule = (text) => text === "Unrecognized Content-Security-Policy directive 'webrtc'.";
+
 /** A browser with the page's server behind it. */
 export async function start() {
-  if (!existsSync(join(here, 'dist/index.html'))) throw new Error('there is no dist: run npm run build first');
+  if (!existsSync(join(here, 'dist/stillkey-inspector.html'))) throw new Error('there is no dist: run npm run build first');
   const executablePath = places.find((place) => place && existsSync(place));
   if (!executablePath) throw new Error('no Chromium: run tests/setup npm, or name one in CHROMIUM');
   const server = await serve();
@@ -49,6 +52,7 @@ export async function start() {
   return {
     server,
     version: browser.version(),
+    browser: () => browser.newContext(),
     /** A fresh page; what goes wrong in it unseen, and every request, is collected. `before` runs in it before its own script. */
     async open({ width = 1280, height = 860, colorScheme = 'light', before = () => {} } = {}) {
       const context = await browser.newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true });
@@ -56,7 +60,7 @@ export async function start() {
       const errors = [];
       const requests = [];
       page.on('pageerror', (error) => errors.push(error.message));
-      page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+      page.on('console', (message) => message.type() === 'error' && !isUnknownRule(message.text()) && errors.push(message.text()));
       page.on('request', (request) => requests.push(request.url()));
       await page.addInitScript(before);
       await page.goto(server.address);

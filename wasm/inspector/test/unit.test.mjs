@@ -7,12 +7,14 @@ import { createServer } from 'vite';
 import { here, sstTail } from './support.mjs';
 
 let server;
-let bytes, formats, intake, kinds, rows, verdict, crc;
+let bytes, formats, intake, kinds, names, rows, verdict, crc, text, summary, log;
 
 before(async () => {
   server = await createServer({ root: here, configFile: `${here}/vite.config.mjs`, server: { middlewareMode: true, hmr: false, ws: false }, appType: 'custom', optimizeDeps: { noDiscovery: true }, logLevel: 'error' });
   const load = (name) => server.ssrLoadModule(`/src/model/${name}.ts`);
-  [bytes, formats, intake, kinds, rows, verdict, crc] = await Promise.all(['bytes', 'formats', 'intake', 'kinds', 'rows', 'verdict', 'crc32c'].map(load));
+  [bytes, formats, intake, kinds, names, rows, verdict, crc, text, summary, log] = await Promise.all(
+    ['bytes', 'formats', 'intake', 'kinds', 'names', 'rows', 'verdict', 'crc32', 'text', 'summary', 'log'].map(load),
+  );
 });
 after(() => server.close());
 
@@ -107,7 +109,7 @@ test('noise is told from what is not', () => {
 test('label and bytes are compared', () => {
   const table = sample(Buffer.concat([Buffer.from('x'.repeat(500)), sstTail]));
   const random = sample(Buffer.from(noise(2048)));
-  const title = (evidence) => verdict.judge({ name: 'db/1.sst', ...evidence }).title;
+  const title = (evidence) => text.read(verdict.judge({ name: 'db/1.sst', ...evidence }).title);
   assert.match(title({ method: 'aes128-ctr', disk: random, plain: table }), /^Right key/);
   assert.match(title({ method: 'aes128-ctr', disk: table, plain: random }), /not encrypted/);
   assert.match(title({ method: 'aes128-ctr', disk: random, plain: random }), /^Noise/);
@@ -115,7 +117,7 @@ test('label and bytes are compared', () => {
   assert.match(title({ method: null, disk: random, plain: random }), /entry of this file may be missing/);
   assert.match(title({ method: null, disk: table, plain: table }), /^Not encrypted/);
   const json = sample(Buffer.from('{"a": "a value of some length"}'));
-  assert.match(verdict.judge({ name: 'db/1.sst', method: 'aes128-ctr', disk: random, plain: json }).text, /suggests a RocksDB table/);
+  assert.match(text.read(verdict.judge({ name: 'db/1.sst', method: 'aes128-ctr', disk: random, plain: json }).text), /suggests a RocksDB table/);
 });
 
 const entry = (name, keyId = 1n, method = 'aes128-ctr') => ({ name, keyId, method, methodNumber: method === 'plaintext' ? 1 : 2, iv: new Uint8Array(16) });
@@ -193,7 +195,7 @@ test('a query filters and sorts', async () => {
     [picked('a/one', 5), picked('a/two', 3), picked('b/ONE', 9), picked('stray', 4)],
     new Set([10n]),
   );
-  const names = (query) => all(rows.select(found, { ...rows.everything, ...query })).map(({ name }) => name);
+  const names = (query) => all(rows.select(found, { ...rows.everything, sort: 'name', ...query })).map(({ name }) => name);
   const everything = ['/a/one', '/a/two', '/b/ONE', '/b/plain', 'stray'];
   assert.deepEqual(names({}), everything);
   assert.deepEqual(names({ down: true }), everything.toReversed());
@@ -204,11 +206,60 @@ test('a query filters and sorts', async () => {
   assert.deepEqual(names({ state: 'ready' }), ['/a/one', '/b/ONE']);
   assert.deepEqual(names({ state: 'no entry', search: 'r' }), ['stray']);
   assert.deepEqual(names({ sort: 'size', down: true }), ['/b/ONE', '/a/one', 'stray', '/a/two', '/b/plain']);
+  // What needs attention first, which is also how the table begins.
   assert.deepEqual(names({ sort: 'state' }), ['/a/two', 'stray', '/b/plain', '/a/one', '/b/ONE']);
+  assert.equal(rows.everything.sort, 'state');
   assert.deepEqual(names({ sort: 'method' }), ['stray', '/a/one', '/a/two', '/b/ONE', '/b/plain']);
 });
 
 test('roles are told by names', () => {
   const cases = [['a/key.dict', 'key.dict'], ['torn.file.dict', 'file.dict'], ['monkey.dict', 'data'], ['a/1.sst', 'data']];
   for (const [path, role] of cases) assert.equal(intake.roleOf(path), role, path);
+});
+
+test('names show what can’t be seen in them', () => {
+  const cases = [
+    ['a/b c.sst', 'a/b c.sst'],
+    ['exe.\u202egnp', 'exe.\\u{202e}gnp'],
+    ['a\nb\0', 'a\\nb\\0'],
+    ['end ', 'end\\x20'],
+    ['zero\u200bwidth\u3164', 'zero\\u{200b}width\\u{3164}'],
+    ['\u00a0', '\\u{a0}'],
+    ['数据/文件.sst', '数据/文件.sst'],
+    ['', '(a name without a character)'],
+  ];
+  for (const [name, expected] of cases) assert.equal(names.shown(name), expected);
+  const long = names.shown('x'.repeat(65_535));
+  assert.ok(long.length < 300 && /65.535 characters in all/.test(long), long);
+  assert.equal(names.piecesOf('x'.repeat(65_535), true)[0].text.length, 65_535);
+  assert.equal(names.asFileName('a\u202eb/c:d'), 'a_b_c_d');
+  assert.equal(names.asFileName('..'), 'file');
+});
+
+test('each directory with dictionaries is a store, and files belong to their own', () => {
+  const files = ['all/a/key.dict', 'all/a/file.dict', 'all/a/db/1.sst', 'all/b/key.dict', 'all/b/file.dict', 'all/b/db/1.sst', 'all/b/backup/file.dict'].map((path) => picked(path));
+  const groups = intake.groupsOf(files).map(({ folder, data, fileDicts }) => [folder, data.map(({ path }) => path), fileDicts.length]);
+  assert.deepEqual(groups, [['all/a', ['all/a/db/1.sst'], 1], ['all/b', ['all/b/db/1.sst'], 1], ['all/b/backup', [], 1]]);
+});
+
+test('an older key.dict is never taken for a newer file.dict unseen', () => {
+  const pair = (...paths) => intake.pairOf(intake.groupsOf(paths.map((path) => picked(path)))[0]).map((one) => one?.path ?? null);
+  assert.deepEqual(pair('key.dict', 'file.dict', 'old.key.dict', 'old.file.dict'), ['key.dict', 'file.dict']);
+  assert.deepEqual(pair('old.key.dict', 'new.file.dict', 'old.file.dict'), ['old.key.dict', 'old.file.dict']);
+  assert.deepEqual(pair('old.key.dict', 'older.key.dict', 'file.dict'), [null, 'file.dict']);
+  assert.deepEqual(pair('key.dict', 'copy.file.dict'), ['key.dict', 'copy.file.dict']);
+});
+
+test('the verdict begins with the worst', () => {
+  const grounds = { keyDict: { keys: [], sealing: null, isBroken: false }, fileDict: { version: 2, log: { verdict: { state: 'complete' }, tikv: null, records: 1, size: 99, isZero: false, behind: 0 } }, hasKey: true, hasFiles: true };
+  const said = (more) => summary.summarise({ ...grounds, states: new Map(), ...more }).map((finding) => text.read(finding.text));
+  assert.deepEqual(said({ states: new Map([['ready', 3], ['no entry', 3], ['key missing', 1]]) }), ['1 file can’t be read: the data key is missing.', '3 files have no entry.', 'The log is whole.', '3 files can be read.']);
+  assert.match(said({ keyDict: { keys: [{ isCurrent: true, method: 'plaintext' }], sealing: null, isBroken: false } })[0], /New files are written unencrypted/);
+});
+
+test('texts are filled in, with words that fit the number', () => {
+  assert.equal(text.t('{n|file|files} of {name}', { n: 1, name: text.say('key {id}', { id: 'x' }) }), '1 file of key x');
+  assert.equal(text.t('{n|file|files}', { n: 1234 }), '1\u202f234 files');
+  assert.equal(text.preferred(['fr', 'zh-TW', 'en']), 'zh');
+  assert.equal(text.preferred([]), 'en');
 });

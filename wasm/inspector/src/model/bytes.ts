@@ -1,4 +1,7 @@
 /** Numbers and bytes as people read and write them. */
+import { grouped, t } from './text.js';
+
+export { grouped };
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
@@ -17,34 +20,27 @@ export function asText(byte: number): string {
   return byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '·';
 }
 
-/** `1 234 567`, with thin gaps that survive copying as plain spaces do. */
-export function grouped(value: number | bigint): string {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, '\u202f');
-}
-
 /** `4.0 MiB`. */
 export function size(bytes: number): string {
   const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
   const step = bytes < 1024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
-  return step === 0 ? `${bytes} ${bytes === 1 ? 'byte' : 'bytes'}` : `${(bytes / 1024 ** step).toFixed(1)} ${units[step]}`;
-}
-
-/** `1 file`, `2 files`, `3 entries`. */
-export function count(number: number, one: string, many = `${one}s`): string {
-  return `${grouped(number)} ${number === 1 ? one : many}`;
+  return step === 0 ? t('{n|byte|bytes}', { n: bytes }) : `${(bytes / 1024 ** step).toFixed(1)} ${units[step]}`;
 }
 
 /** `3 days`: the largest unit that fits, of a duration in seconds. */
 export function duration(seconds: number): string {
-  const units: [number, string][] = [[86_400 * 365, 'year'], [86_400, 'day'], [3600, 'hour'], [60, 'minute'], [1, 'second']];
-  const [unit, name] = units.find(([length]) => Math.abs(seconds) >= length) ?? [1, 'second'];
-  return count(Math.floor(Math.abs(seconds) / unit), name);
+  const length = Math.abs(seconds);
+  const n = (unit: number) => ({ n: Math.floor(length / unit) });
+  if (length >= 86_400 * 365) return t('{n|year|years}', n(86_400 * 365));
+  if (length >= 86_400) return t('{n|day|days}', n(86_400));
+  if (length >= 3600) return t('{n|hour|hours}', n(3600));
+  return length >= 60 ? t('{n|minute|minutes}', n(60)) : t('{n|second|seconds}', n(1));
 }
 
 /** `2026-11-22 11:49 UTC` of seconds since 1970, or the number itself where no calendar reaches. */
 export function date(seconds: bigint): string {
   const time = new Date(Number(seconds) * 1000);
-  return Number.isNaN(time.getTime()) ? `${seconds} s after 1970` : `${time.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+  return Number.isNaN(time.getTime()) ? t('{n} s after 1970', { n: String(seconds) }) : `${time.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
 /**

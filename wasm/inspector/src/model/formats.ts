@@ -2,13 +2,14 @@
  * What bytes are, as far as they show it. A known format in decrypted bytes proves key and initialization vector; noise proves nothing,
  * since compressed content looks like it too.
  */
-import { crc32c } from './crc32c.js';
+import { crc32c, unmasked } from './crc32.js';
+import { type Said, say } from './text.js';
 
 /** What was recognised. */
 export interface Format {
   readonly name: string;
   /** What it was recognised by. */
-  readonly by: string;
+  readonly by: Said;
   /** Whether a wrong key could not have made this up, but by an absurd chance. */
   readonly sure: boolean;
 }
@@ -32,18 +33,18 @@ export const TAIL = 64;
 const ascii = (text: string) => Array.from(text, (character) => character.charCodeAt(0));
 
 /** Recognised by how the content starts. */
-const starts: readonly (readonly [string, readonly number[], string])[] = [
-  ['Stillkey sealed object', [0x89, 0x53, 0x54, 0x4b, 0x0d, 0x0a, 0x1a, 0x0a], 'its first eight bytes'],
-  ['raft-engine log', ascii('RAFT-LOG-FILE-HEADER-'), 'its header'],
-  ['Zstandard frame', [0x28, 0xb5, 0x2f, 0xfd], 'the magic 28 b5 2f fd'],
-  ['LZ4 frame', [0x04, 0x22, 0x4d, 0x18], 'the magic 04 22 4d 18'],
-  ['Snappy stream', [0xff, 0x06, 0x00, 0x00, 0x73, 0x4e, 0x61, 0x50, 0x70, 0x59], 'the magic sNaPpY'],
-  ['Titan blob file', [0x14, 0xa6, 0xe0, 0x2b], 'the magic 0x2be0a614'],
-  ['ZIP archive', [0x50, 0x4b, 0x03, 0x04], 'the magic PK'],
-  ['ELF program', [0x7f, 0x45, 0x4c, 0x46], 'the magic ELF'],
-  ['SQLite database', ascii('SQLite format 3\0'), 'its header'],
-  ['PNG image', [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a], 'its first eight bytes'],
-  ['PDF document', ascii('%PDF-'), 'its header'],
+const starts: readonly (readonly [string, readonly number[], Said])[] = [
+  ['Stillkey sealed object', [0x89, 0x53, 0x54, 0x4b, 0x0d, 0x0a, 0x1a, 0x0a], say('its first eight bytes')],
+  ['raft-engine log', ascii('RAFT-LOG-FILE-HEADER-'), say('its header')],
+  ['Zstandard frame', [0x28, 0xb5, 0x2f, 0xfd], say('the magic 28 b5 2f fd')],
+  ['LZ4 frame', [0x04, 0x22, 0x4d, 0x18], say('the magic 04 22 4d 18')],
+  ['Snappy stream', [0xff, 0x06, 0x00, 0x00, 0x73, 0x4e, 0x61, 0x50, 0x70, 0x59], say('the magic sNaPpY')],
+  ['Titan blob file', [0x14, 0xa6, 0xe0, 0x2b], say('the magic 0x2be0a614')],
+  ['ZIP archive', [0x50, 0x4b, 0x03, 0x04], say('the magic PK')],
+  ['ELF program', [0x7f, 0x45, 0x4c, 0x46], say('the magic ELF')],
+  ['SQLite database', ascii('SQLite format 3\0'), say('its header')],
+  ['PNG image', [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a], say('its first eight bytes')],
+  ['PDF document', ascii('%PDF-'), say('its header')],
 ];
 
 /** The last eight bytes of a RocksDB table. */
@@ -58,15 +59,15 @@ const tables: readonly (readonly [string, readonly number[]])[] = [
 export function detect({ head, tail, size }: Sample): Format | null {
   if (size === 0) return null;
   const table = tables.find(([, magic]) => endsWith(tail, magic));
-  if (table) return { name: table[0], by: 'the magic of its footer', sure: true };
+  if (table) return { name: table[0], by: say('the magic of its footer'), sure: true };
   if (size >= 12 && startsWith(head, ascii('PAR1'))) {
     const whole = endsWith(tail, ascii('PAR1'));
-    return { name: whole ? 'Parquet' : 'Parquet, cut off', by: whole ? 'PAR1 at both ends' : 'PAR1 at the start, but not at the end', sure: whole };
+    return { name: whole ? 'Parquet' : 'Parquet, cut off', by: whole ? say('PAR1 at both ends') : say('PAR1 at the start, but not at the end'), sure: whole };
   }
   for (const [name, magic, by] of starts) {
     if (startsWith(head, magic)) return { name, by, sure: magic.length >= 8 };
   }
-  if (startsWith(head, [0x1f, 0x8b, 0x08]) && ((head[3] ?? 0xff) & 0xe0) === 0) return { name: 'gzip', by: 'the magic 1f 8b 08', sure: false };
+  if (startsWith(head, [0x1f, 0x8b, 0x08]) && ((head[3] ?? 0xff) & 0xe0) === 0) return { name: 'gzip', by: say('the magic 1f 8b 08'), sure: false };
   return rocksdbLog(head) ?? zeros(head) ?? text(head, size);
 }
 
@@ -81,19 +82,17 @@ function rocksdbLog(head: Uint8Array): Format | null {
     if (kind < 1 || kind > 8) break;
     const end = at + (kind >= 5 ? 11 : 7) + length;
     if (end > head.length || end > (Math.floor(at / 32768) + 1) * 32768) break;
-    const rotated = (view.getUint32(at, true) - 0xa282ead8) >>> 0;
-    if (((rotated >>> 17) | (rotated << 15)) >>> 0 !== crc32c(head.subarray(at + 6, end))) break;
+    if (unmasked(view.getUint32(at, true)) !== crc32c(head.subarray(at + 6, end))) break;
     records++;
     at = end;
   }
   if (!records) return null;
-  const found = records === 4 ? 'its first records' : records === 1 ? 'its first record' : `its first ${records} records`;
-  return { name: 'RocksDB log (WAL or MANIFEST)', by: `the checksums of ${found}`, sure: true };
+  return { name: 'RocksDB log (WAL or MANIFEST)', by: say('the checksums of its first {n|record|records}', { n: records }), sure: true };
 }
 
 function zeros(head: Uint8Array): Format | null {
   if (head.length < 8 || head.some((byte) => byte !== 0)) return null;
-  return { name: 'zeros', by: `its first ${head.length} bytes are zero`, sure: head.length >= 16 };
+  return { name: 'zeros', by: say('its first {n|byte|bytes} being zero', { n: head.length }), sure: head.length >= 16 };
 }
 
 function text(head: Uint8Array, size: number): Format | null {
@@ -103,10 +102,11 @@ function text(head: Uint8Array, size: number): Format | null {
   const sure = head.length >= 24;
   const trimmed = content.trimStart();
   if (/^[[{]/.test(trimmed)) {
-    if (head.length === size && isJson(content)) return { name: 'JSON', by: 'it parses', sure: true };
-    if (/^(\{\s*"|\[\s*[[{"\d\]-])/.test(trimmed)) return { name: 'JSON', by: 'its beginning', sure };
+    if (head.length === size && isJson(content)) return { name: 'JSON', by: say('its parsing'), sure: true };
+    if (/^(\{\s*"|\[\s*[[{"\d\]-])/.test(trimmed)) return { name: 'JSON', by: say('its beginning'), sure };
   }
-  const byWhat = `${head.length === size ? 'all' : 'the first'} ${head.length} bytes are printable UTF-8`;
+  const n = head.length;
+  const byWhat = n === size ? say('all {n|byte|bytes} being printable UTF-8', { n }) : say('the first {n|byte|bytes} being printable UTF-8', { n });
   return { name: /^[\x00-\x7f]*$/.test(content) ? 'ASCII text' : 'UTF-8 text', by: byWhat, sure };
 }
 

@@ -1,6 +1,18 @@
 /** Data keys and what uses them: those of key.dict, and those that files ask for and key.dict lacks. */
 import type { KeyEntry } from 'stillkey';
 import type { Use } from './rows.js';
+import { type Said, say } from './text.js';
+
+export type KeyTag = 'current' | 'old' | 'exposed' | 'missing' | 'locked';
+
+/** What each mark of a key is called. */
+export const tagName: Record<KeyTag, Said> = {
+  current: say('current'),
+  old: say('old'),
+  exposed: say('exposed'),
+  missing: say('missing'),
+  locked: say('locked'),
+};
 
 /** A key, with its files. */
 export interface KeyUse {
@@ -8,7 +20,7 @@ export interface KeyUse {
   readonly methods: readonly string[];
   /** Seconds since 1970; `null` when key.dict doesn't say. */
   readonly made: bigint | null;
-  readonly tags: readonly ('current' | 'old' | 'exposed' | 'missing' | 'locked')[];
+  readonly tags: readonly KeyTag[];
   /** Entries that name it. */
   readonly files: number;
   /** Size of those of its files that were picked. */

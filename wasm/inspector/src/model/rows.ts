@@ -2,20 +2,32 @@
 import type { FileEntry } from 'stillkey';
 import { baseName, type Picked } from './intake.js';
 import { type Entries, type Kind, type Kinds, noKinds } from './kinds.js';
+import { type Said, say } from './text.js';
 
-/** What can be said about a file. */
-export const states = ['ready', 'not picked', 'locked', 'key missing', 'unknown method', 'plaintext', 'no entry'] as const;
+/** What can be said about a file, what needs attention first. */
+export const states = ['key missing', 'unknown method', 'no entry', 'plaintext', 'locked', 'not picked', 'ready'] as const;
 export type State = (typeof states)[number];
 
+/** What each state is called. */
+export const stateName: Record<State, Said> = {
+  ready: say('ready'),
+  'not picked': say('not picked'),
+  locked: say('locked'),
+  'key missing': say('key missing'),
+  'unknown method': say('unknown method'),
+  plaintext: say('plaintext'),
+  'no entry': say('no entry'),
+};
+
 /** What each state means, for whoever points at it. */
-export const stateMeaning: Record<State, string> = {
-  ready: 'Entry, key and file are here: it can be read.',
-  'not picked': 'Entry and key are here; the file itself was not picked.',
-  locked: 'The entry is here; key.dict is not open yet.',
-  'key missing': 'The entry names a data key that key.dict doesn’t hold.',
-  'unknown method': 'The entry names a method that this release doesn’t know.',
-  plaintext: 'The entry says that the file is not encrypted.',
-  'no entry': 'The file was picked, but file.dict has no entry for it: TiKV takes it for plaintext.',
+export const stateMeaning: Record<State, Said> = {
+  ready: say('Entry, key and file are here: it can be read.'),
+  'not picked': say('Entry and key are here; the file itself was not picked.'),
+  locked: say('The entry is here; key.dict is not open yet.'),
+  'key missing': say('The entry names a data key that key.dict doesn’t hold.'),
+  'unknown method': say('The entry names a method that this release doesn’t know.'),
+  plaintext: say('The entry says that the file is not encrypted.'),
+  'no entry': say('The file was picked, but file.dict has no entry for it: TiKV takes it for plaintext.'),
 };
 
 /** A line of the table. */
@@ -244,13 +256,15 @@ export interface Query {
   readonly down: boolean;
 }
 
-export const everything: Query = { search: '', key: '', method: '', state: '', sort: 'name', down: false };
+/** All of it, what needs attention first. */
+export const everything: Query = { search: '', key: '', method: '', state: '', sort: 'state', down: false };
 
 /** The rows that a query asks for, in its order. */
 export function select(listing: Listing, query: Query): Rows<Row> {
   const found = filtered(listing, query);
   // Entries come sorted by name, and picked files behind them.
-  const sorted = query.sort === 'name' ? found : sortedBy(listing, query.sort, found);
+  const isSorted = query.sort === 'name' || (query.sort === 'state' && listing.states.size < 2);
+  const sorted = isSorted ? found : sortedBy(listing, query.sort as Exclude<Column, 'name'>, found);
   if (query.down) sorted.reverse();
   return { length: sorted.length, at: (index) => listing.at(sorted[index] ?? -1) };
 }
@@ -275,7 +289,7 @@ function filtered(listing: Listing, { search, key, method, state }: Query): Uint
 
 /** Few values, many rows: only the values are compared. */
 function sortedBy(listing: Listing, column: Exclude<Column, 'name'>, rows: Uint32Array): Uint32Array {
-  const valueAt = { key: listing.keyAt, method: listing.methodAt, state: listing.stateAt, size: listing.sizeAt }[column].bind(listing);
+  const valueAt = { key: listing.keyAt, method: listing.methodAt, state: (row: number) => states.indexOf(listing.stateAt(row)), size: listing.sizeAt }[column].bind(listing);
   const numbers = new Map<string | number, number>();
   for (const row of rows) {
     const value = valueAt(row);

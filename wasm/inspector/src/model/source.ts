@@ -62,20 +62,20 @@ export async function sampleOf(source: Source): Promise<Sample> {
 /** How much is read at once when searching, in bytes. */
 const STEP = 4 << 20;
 
-/** Looks for `pattern` within `length` bytes from `from` on; `null` if it isn't there. Its end may lie behind the window's. */
+/** Looks for `pattern` from `from` on; `null` if it isn't there. `onStep` is told how far it has come. */
 export async function search(
   source: Source,
   pattern: Uint8Array,
   from: number,
-  length: number,
   find: (bytes: Uint8Array, pattern: Uint8Array) => number,
   signal: AbortSignal,
+  onStep: (at: number) => void,
 ): Promise<number | null> {
-  const end = Math.min(source.size, from + length);
-  for (let at = from; at < end; at += STEP) {
+  for (let at = from; at < source.size; at += STEP) {
     signal.throwIfAborted();
+    if (at > from) onStep(at);
     // The pattern may stand across the border between two pieces.
-    const piece = await source.read(at, Math.min(source.size, Math.min(end, at + STEP) + pattern.length - 1));
+    const piece = await source.read(at, Math.min(source.size, at + STEP + pattern.length - 1));
     const found = find(piece, pattern);
     if (found >= 0) return at + found;
   }

@@ -1,20 +1,22 @@
 /** The frame: what is open, the views, and where files are dropped. */
 import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
-import { count } from '../model/bytes.js';
 import { fromDrop } from '../model/intake.js';
+import { grouped, languages, type Language, read, say, type Said, speak, spoken, t } from '../model/text.js';
 import type { Session, View } from '../session.js';
+import { build } from '../build.js';
 import { FileView } from './FileView.js';
 import { FilesView } from './FilesView.js';
 import { LogView } from './LogView.js';
 import { Message } from './Message.js';
 import { Overview } from './Overview.js';
-import { MasterKeyForm, Pickers, Welcome } from './Pickers.js';
+import { Dictionaries, MasterKeyForm, Pickers, Stores, Welcome } from './Pickers.js';
+import { Incomplete, Verdict } from './Verdict.js';
 
-const views: readonly (readonly [View, string])[] = [
-  ['overview', 'Overview'],
-  ['files', 'Files'],
-  ['log', 'Log'],
-  ['file', 'File'],
+const views: readonly (readonly [View, Said])[] = [
+  ['overview', say('Overview')],
+  ['files', say('Files')],
+  ['log', say('Log')],
+  ['file', say('File')],
 ];
 
 export function App({ session }: { session: Session }) {
@@ -25,26 +27,44 @@ export function App({ session }: { session: Session }) {
   // Whoever uses the keyboard goes on in the view that was opened.
   useEffect(() => {
     if (session.hasContent) main.current?.focus({ preventScroll: true });
-  }, [session.view]);
+  }, [session.view, session.store]);
+  useEffect(() => {
+    document.documentElement.lang = spoken() === 'zh' ? 'zh-CN' : 'en';
+  });
 
-  const { view, notes, busy } = session;
+  const { view, notes, store } = session;
+  const busy = session.busy ? read(session.busy) : '';
   return (
     <div class={dropping ? 'app dropping' : 'app'}>
       <header>
         <h1>
-          Stillkey <span>inspector</span>
+          Stillkey <span>{t('inspector')}</span>
         </h1>
         {session.hasContent ? (
-          <nav aria-label="Views">
+          <nav aria-label={t('Views')}>
             {views.map(([name, label]) => (
-              <button type="button" aria-current={view === name ? 'page' : undefined} onClick={() => session.show(name)}>
-                {label}
-                {name === 'files' && session.listing.length ? <span class="count">{count(session.listing.length, '', '').trim()}</span> : null}
+              <button type="button" data-view={name} aria-current={view === name ? 'page' : undefined} onClick={() => session.show(name)}>
+                {read(label)}
+                {name === 'files' && session.listing.length ? <span class="count">{grouped(session.listing.length)}</span> : null}
               </button>
             ))}
           </nav>
         ) : null}
-        <p class="promise">Everything stays in this tab: the page can’t connect to anything.</p>
+        <p class="promise">{t('Files stay in this tab: the page connects to nothing, and its policy forbids requests.')}</p>
+        <label class="language">
+          <span>{'Language / 语言'}</span>
+          <select
+            value={spoken()}
+            onChange={({ currentTarget }) => {
+              speak(currentTarget.value as Language);
+              redraw(undefined);
+            }}
+          >
+            {Object.entries(languages).map(([code, name]) => (
+              <option value={code}>{name}</option>
+            ))}
+          </select>
+        </label>
       </header>
       <main ref={main} tabIndex={-1}>
         <div class="busy">
@@ -53,7 +73,7 @@ export function App({ session }: { session: Session }) {
             <>
               <progress aria-label={busy} />
               <button type="button" onClick={() => session.cancel()}>
-                Cancel
+                {t('Cancel')}
               </button>
             </>
           ) : null}
@@ -62,21 +82,29 @@ export function App({ session }: { session: Session }) {
           <>
             <div class="bar">
               <Pickers session={session} />
+              <Stores session={session} />
+              <Dictionaries session={session} />
               <MasterKeyForm session={session} />
             </div>
-            {session.masterProblem ? <Message of={session.masterProblem} /> : null}
+            {store.masterProblem ? <Message of={store.masterProblem} /> : null}
             {notes.map((note, at) => (
               <Message of={note} {...(at === 0 ? { onClose: () => session.dismissNotes() } : {})} />
             ))}
+            {view === 'overview' ? <Verdict session={session} /> : <Incomplete session={session} />}
             {view === 'overview' ? <Overview session={session} /> : null}
             {view === 'files' ? <FilesView session={session} /> : null}
-            {view === 'log' ? <LogView session={session} /> : null}
+            {view === 'log' ? <LogView key={store.name} session={session} /> : null}
             {view === 'file' ? <FileView session={session} /> : null}
           </>
         ) : (
           <Welcome session={session} />
         )}
       </main>
+      <footer>
+        <p>
+          {t('Version {version}, build {hash}', { version: build.version, hash: build.hash })}
+        </p>
+      </footer>
     </div>
   );
 }
@@ -98,7 +126,13 @@ function useDrop(session: Session): boolean {
       if (!event.dataTransfer) return;
       fromDrop(event.dataTransfer).then(
         (files) => session.add(files),
-        () => session.note({ tone: 'bad', title: 'What was dropped can’t be read', text: 'The browser gave no access to a file or a directory in it.', next: ['Use “Open directory” instead.', 'Look at the permissions of the files.'] }),
+        () =>
+          session.note({
+            tone: 'bad',
+            title: say('What was dropped can’t be read'),
+            text: say('The browser gave no access to a file or a directory in it.'),
+            next: [say('Use “Open directory” instead.'), say('Look at the permissions of the files.')],
+          }),
       );
     };
     addEventListener('dragover', onOver);

@@ -1,45 +1,35 @@
 /** The table of files. */
 import { useMemo } from 'preact/hooks';
-import { count, size } from '../model/bytes.js';
+import { size } from '../model/bytes.js';
 import { MOST_KEYS } from '../model/keys.js';
-import { type Column, everything, type Row, select, stateMeaning, states } from '../model/rows.js';
+import { type Column, everything, type Row, select, type State, stateMeaning, stateName, states } from '../model/rows.js';
+import { read, t } from '../model/text.js';
 import type { Session } from '../session.js';
-import { Message } from './Message.js';
+import { Path } from './Name.js';
 import { type GridColumn, VirtualGrid } from './VirtualGrid.js';
 
-/** A path whose last name stays in sight when there is no room for all of it. */
-export function Path({ of: path }: { of: string }) {
-  const at = path.lastIndexOf('/') + 1;
-  return (
-    <span class="pathname" title={path}>
-      <span class="folder">{path.slice(0, at)}</span>
-      <span class="last">{path.slice(at)}</span>
-    </span>
-  );
-}
-
 export function FilesView({ session }: { session: Session }) {
-  const { listing, query, fileDict } = session;
+  const { listing, query } = session;
   const shown = useMemo(() => select(listing, query), [listing, query]);
   const values = { key: [...listing.keys.keys()], method: [...listing.methods], state: states.filter((state) => listing.states.has(state)) };
   const sorted = (column: Column) => (query.sort !== column ? 'none' : query.down ? 'descending' : 'ascending');
   const columns: GridColumn<Row>[] = [
-    { id: 'name', label: 'Name', cell: ({ name }) => <Path of={name} />, sorted: sorted('name') },
-    { id: 'method', label: 'Method', cell: ({ method }) => method || '–', sorted: sorted('method'), optional: true },
-    { id: 'key', label: 'Key', cell: ({ key }) => <code>{key || '–'}</code>, sorted: sorted('key'), optional: true },
-    { id: 'size', label: 'Size', cell: ({ size: bytes }) => (bytes < 0 ? '–' : size(bytes)), sorted: sorted('size'), optional: true, number: true },
-    { id: 'state', label: 'State', cell: ({ state }) => <span class={`tag ${state.replace(' ', '-')}`} title={stateMeaning[state]}>{state}</span>, sorted: sorted('state') },
+    { id: 'name', label: t('Name'), cell: ({ name }) => <Path of={name} />, sorted: sorted('name') },
+    { id: 'method', label: t('Method'), cell: ({ method }) => method || '–', sorted: sorted('method'), optional: true },
+    { id: 'key', label: t('Key'), cell: ({ key }) => <code>{key || '–'}</code>, sorted: sorted('key'), optional: true },
+    { id: 'size', label: t('Size'), cell: ({ size: bytes }) => (bytes < 0 ? '–' : size(bytes)), sorted: sorted('size'), optional: true, number: true },
+    { id: 'state', label: t('State'), cell: ({ state }) => <span class={`tag ${state.replace(' ', '-')}`} title={read(stateMeaning[state])}>{read(stateName[state])}</span>, sorted: sorted('state') },
   ];
   const choice = (name: 'key' | 'method' | 'state', label: string) => (
     <label>
       <span>{label}</span>
       {values[name].length > MOST_KEYS ? (
-        <input value={query[name]} spellcheck={false} placeholder="any" onInput={({ currentTarget }) => session.ask({ [name]: currentTarget.value.trim() })} />
+        <input value={query[name]} spellcheck={false} placeholder={t('any')} onInput={({ currentTarget }) => session.ask({ [name]: currentTarget.value.trim() })} />
       ) : (
         <select value={query[name]} onChange={({ currentTarget }) => session.ask({ [name]: currentTarget.value })}>
-          <option value="">any</option>
+          <option value="">{t('any')}</option>
           {values[name].map((value) => (
-            <option value={value}>{value}</option>
+            <option value={value}>{name === 'state' ? read(stateName[value as State]) : value}</option>
           ))}
         </select>
       )}
@@ -47,24 +37,24 @@ export function FilesView({ session }: { session: Session }) {
   );
   return (
     <>
-      <h2>Files</h2>
-      {fileDict?.problem ? <Message of={fileDict.problem} /> : null}
+      <h2>{t('Files')}</h2>
       <div class="filters">
         <label class="search">
-          <span>Search</span>
-          <input type="search" value={query.search} onInput={({ currentTarget }) => session.ask({ search: currentTarget.value })} placeholder="part of a name" />
+          <span>{t('Search')}</span>
+          <input type="search" value={query.search} onInput={({ currentTarget }) => session.ask({ search: currentTarget.value })} placeholder={t('part of a name')} />
         </label>
-        {choice('key', 'Key')}
-        {choice('method', 'Method')}
-        {choice('state', 'State')}
+        {choice('key', t('Key'))}
+        {choice('method', t('Method'))}
+        {choice('state', t('State'))}
         <p class="found" role="status">
-          {shown.length === listing.length ? count(listing.length, 'file') : `${count(shown.length, 'file')} of ${count(listing.length, '', '').trim()}`}
+          {shown.length === listing.length ? t('{n|file|files}', { n: listing.length }) : t('{n|file|files} of {all}', { n: shown.length, all: listing.length })}
         </p>
       </div>
       {shown.length ? (
         <VirtualGrid
-          label="Files"
+          label={t('Files')}
           kind="files"
+          places={session.places}
           columns={columns}
           rows={shown}
           onOpen={(row) => void session.open(row)}
@@ -72,10 +62,10 @@ export function FilesView({ session }: { session: Session }) {
         />
       ) : (
         <p class="nothing">
-          {listing.length ? 'No file fits. ' : 'Neither entries nor files yet: open file.dict or data files.'}
+          {listing.length ? t('No file fits.') : t('Neither entries nor files yet: open file.dict or data files.')}{' '}
           {listing.length ? (
             <button type="button" onClick={() => session.ask(everything)}>
-              Show all
+              {t('Show all')}
             </button>
           ) : null}
         </p>

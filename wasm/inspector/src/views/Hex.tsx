@@ -1,9 +1,11 @@
 /** Bytes at any offset, decrypted and on disk, row by row beside each other. A window of them moves over the file; nothing else is read. */
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { asText, grouped, hexByte } from '../model/bytes.js';
+import { asText, hexByte } from '../model/bytes.js';
 import { explain, type Explanation } from '../model/explain.js';
 import type { Source } from '../model/source.js';
+import { t } from '../model/text.js';
 import { Message } from './Message.js';
+import { Copy } from './Name.js';
 
 /** Rows in the window. */
 const ROWS = 24;
@@ -69,7 +71,9 @@ export function Hex({ plain, disk, offset, mark, onMove }: Properties) {
     };
   }, [plain, disk, first, width]);
 
-  const move = (to: number) => onMove(Math.max(0, Math.min(last, to)));
+  // As far as the last window, so that there are bytes all over it.
+  const farthest = Math.max(0, last - window_ + width);
+  const move = (to: number) => onMove(Math.max(0, Math.min(farthest, to)));
   const moveNow = useRef(move);
   moveNow.current = move;
   const firstNow = useRef(first);
@@ -89,7 +93,7 @@ export function Hex({ plain, disk, offset, mark, onMove }: Properties) {
   }, [width, source]);
 
   const onKeyDown = (event: KeyboardEvent) => {
-    const moves: Record<string, number> = { ArrowDown: first + width, ArrowUp: first - width, PageDown: first + window_, PageUp: first - window_, Home: 0, End: last - window_ + width };
+    const moves: Record<string, number> = { ArrowDown: first + width, ArrowUp: first - width, PageDown: first + window_, PageUp: first - window_, Home: 0, End: farthest };
     const to = moves[event.key];
     if (to === undefined) return;
     event.preventDefault();
@@ -102,7 +106,9 @@ export function Hex({ plain, disk, offset, mark, onMove }: Properties) {
   if (loaded) for (let at = loaded.offset; at < Math.min(source.size, loaded.offset + window_); at += width) rows.push(at);
   const side = (title: string, bytesOf: (at: number) => Uint8Array, place: (at: number) => number, marked: Mark | null) => (
     <div class="side">
-      <h4>{title}</h4>
+      <h4>
+        {title} <Copy label={t('Copy these lines: {side}', { side: title })} text={() => rows.map((at) => lineOf(place(at), digits, bytesOf(at), width)).join('\n')} />
+      </h4>
       {rows.map((at) => (
         <HexRow key={at} place={place(at)} digits={digits} bytes={bytesOf(at)} width={width} mark={marked && { at: marked.at - at, length: marked.length }} />
       ))}
@@ -111,11 +117,11 @@ export function Hex({ plain, disk, offset, mark, onMove }: Properties) {
   return (
     <div class={isBeside ? 'hex beside' : 'hex'} ref={box}>
       {problem ? <Message of={problem} /> : null}
-      <div class="sides" tabIndex={0} role="region" aria-label={`Bytes from offset ${first}; arrow keys, Page Up and Page Down move`} data-offset={loaded?.offset} onKeyDown={onKeyDown}>
-        {loaded?.plain && isBoth ? side('Decrypted', (at) => loaded.plain?.subarray(at - loaded.offset, at - loaded.offset + width) ?? new Uint8Array(), (at) => at, mark) : null}
+      <div class="sides" tabIndex={0} role="region" aria-label={t('Bytes from offset {at}; arrow keys, Page Up and Page Down move', { at: String(first) })} data-offset={loaded?.offset} onKeyDown={onKeyDown}>
+        {loaded?.plain && isBoth ? side(t('Decrypted'), (at) => loaded.plain?.subarray(at - loaded.offset, at - loaded.offset + width) ?? new Uint8Array(), (at) => at, mark) : null}
         {loaded
           ? side(
-              isBoth ? 'On disk' : 'On disk, as it is',
+              isBoth ? t('On disk') : t('On disk, as it is'),
               (at) => {
                 const from = source.onDisk(at) - loaded.diskStart;
                 return loaded.disk.subarray(from, from + Math.min(width, source.size - at));
@@ -131,10 +137,10 @@ export function Hex({ plain, disk, offset, mark, onMove }: Properties) {
           type="range"
           min={0}
           max={1000}
-          value={Math.round((1000 * first) / last)}
-          aria-label="Position in the file"
-          aria-valuetext={`byte ${grouped(first)} of ${grouped(source.size)}`}
-          onInput={({ currentTarget }) => move(Math.floor((last * Number(currentTarget.value)) / 1000 / width) * width)}
+          value={Math.round((1000 * first) / farthest)}
+          aria-label={t('Position in the file')}
+          aria-valuetext={t('byte {at} of {size}', { at: first, size: source.size })}
+          onInput={({ currentTarget }) => move(Math.floor((farthest * Number(currentTarget.value)) / 1000 / width) * width)}
         />
       ) : null}
     </div>
@@ -150,11 +156,13 @@ function HexRow({ place, digits, bytes, width, mark }: { place: number; digits: 
   return (
     <div class="line">
       <span class="place">{place.toString(16).padStart(digits, '0')}</span>
+      {'  '}
       <span class="bytes">
         {hasMark
           ? cells.map((byte, at) => [isMarked(at) ? <mark>{byte === undefined ? '  ' : hexByte(byte)}</mark> : byte === undefined ? '  ' : hexByte(byte), gap(at)])
           : cells.map((byte, at) => (byte === undefined ? '  ' : hexByte(byte)) + gap(at)).join('')}
       </span>
+      {'  '}
       <span class="text">
         {hasMark
           ? cells.map((byte, at) => (byte === undefined ? '' : isMarked(at) ? <mark>{asText(byte)}</mark> : asText(byte)))
@@ -162,4 +170,10 @@ function HexRow({ place, digits, bytes, width, mark }: { place: number; digits: 
       </span>
     </div>
   );
+}
+
+/** A line as text. */
+function lineOf(place: number, digits: number, bytes: Uint8Array, width: number): string {
+  const hex = Array.from({ length: width }, (_, at) => (bytes[at] === undefined ? '  ' : hexByte(bytes[at] ?? 0)) + (at % 8 === 7 ? ' ' : '')).join(' ');
+  return `${place.toString(16).padStart(digits, '0')}  ${hex} ${Array.from(bytes, asText).join('')}`.trimEnd();
 }

@@ -1,6 +1,8 @@
 /** Keys over time, and how many files each has: where rotation stopped, or a key carries too much, shows at a glance. */
-import { count, date, grouped } from '../model/bytes.js';
+import { date, grouped } from '../model/bytes.js';
 import type { KeyUse } from '../model/keys.js';
+import { tagName } from '../model/keys.js';
+import { read, t } from '../model/text.js';
 
 const WIDTH = 640;
 const HEIGHT = 150;
@@ -15,11 +17,11 @@ export function KeyChart({ use }: { use: readonly KeyUse[] }) {
   const stems = placed(dated, first, last);
   const label = (time: number) => (last - first < 86_400 ? new Date(time * 1000).toISOString().slice(0, 19).replace('T', ' ') : date(BigInt(time)).slice(0, 10));
   const y = (files: number) => BASE - ((BASE - TOP) * files) / most;
-  const summary = `${count(dated.length, 'key')} made from ${date(BigInt(first))} to ${date(BigInt(last))}. The most used key has ${count(most, 'file')}. The table below holds the same figures.`;
+  const summary = t('{n|key|keys} made from {first} to {last}. The most used key has {most|file|files}. The table below holds the same figures.', { n: dated.length, first: date(BigInt(first)), last: date(BigInt(last)), most });
   return (
     <figure>
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-labelledby="chart-title chart-text">
-        <title id="chart-title">Data keys by the time they were made, and the number of files that use each</title>
+        <title id="chart-title">{t('Data keys by the time they were made, and the number of files that use each')}</title>
         <desc id="chart-text">{summary}</desc>
         {[0, most].map((files) => (
           <g class="axis">
@@ -31,7 +33,7 @@ export function KeyChart({ use }: { use: readonly KeyUse[] }) {
         ))}
         {stems.map(({ x, key: { id, made, files, tags } }) => (
           <g class={`stem ${tags.includes('exposed') ? 'exposed' : ''} ${tags.includes('current') ? 'current' : ''}`}>
-            <title>{`${id}: ${count(files, 'file')}, made ${date(made)}, ${tags.join(', ')}`}</title>
+            <title>{t('{id}: {n|file|files}, made {date}, {tags}', { id, n: files, date: date(made), tags: tags.map((tag) => read(tagName[tag])).join(', ') })}</title>
             <line x1={x} x2={x} y1={BASE} y2={y(files)} />
             <circle cx={x} cy={y(files)} r="5" />
           </g>
@@ -46,7 +48,8 @@ export function KeyChart({ use }: { use: readonly KeyUse[] }) {
         </g>
       </svg>
       <figcaption>
-        Files per data key, by when the key was made. <span class="legend current">current</span> <span class="legend exposed">exposed</span> <span class="legend old">old</span>
+        {t('Files per data key, by when the key was made.')} <span class="legend current">{read(tagName.current)}</span> <span class="legend exposed">{read(tagName.exposed)}</span>{' '}
+        <span class="legend old">{read(tagName.old)}</span>
       </figcaption>
     </figure>
   );

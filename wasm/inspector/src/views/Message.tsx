@@ -1,33 +1,39 @@
 /** A message with what to try next. */
-import type { Explanation } from '../model/explain.js';
+import type { Explanation } from '../model/findings.js';
+import { read, say, type Said, t } from '../model/text.js';
 
-const marks: Record<Explanation['tone'], string> = { bad: 'Problem', warn: 'Attention', good: 'Good', info: 'Note' };
+const marks: Record<Explanation['tone'], Said> = { bad: say('Problem'), warn: say('Attention'), good: say('Good'), info: say('Note') };
+
+/** The word for a tone, since colours alone say nothing to some. */
+export function Mark({ tone }: { tone: Explanation['tone'] }) {
+  return <span class="mark">{read(marks[tone])}</span>;
+}
 
 export function Message({ of: { tone, title, text, next, detail }, onClose }: { of: Explanation; onClose?: () => void }) {
   return (
     <section class={`message ${tone}`} role={tone === 'bad' ? 'alert' : 'status'}>
       <h3>
-        <span class="mark">{marks[tone]}</span> {title}
+        <Mark tone={tone} /> {read(title)}
       </h3>
-      <p>{text}</p>
+      <p>{read(text)}</p>
       {next?.length ? (
         <>
-          <p class="try">What to try:</p>
+          <p class="try">{t('What to try:')}</p>
           <ol>
             {next.map((step) => (
-              <li>{step}</li>
+              <li>{read(step)}</li>
             ))}
           </ol>
         </>
       ) : null}
       {detail ? (
         <details>
-          <summary>In the library’s words</summary>
+          <summary>{t('In the library’s words')}</summary>
           <code>{detail}</code>
         </details>
       ) : null}
       {onClose ? (
-        <button type="button" class="close" aria-label="Close this message" onClick={onClose}>
+        <button type="button" class="close" aria-label={t('Close this message')} onClick={onClose}>
           ✕
         </button>
       ) : null}

@@ -29,13 +29,16 @@ interface Properties<Row> {
   readonly onOpen?: (row: Row) => void;
   readonly onSort?: (column: string) => void;
   readonly start?: number;
+  /** Where it was left, for the way back. */
+  readonly places: Map<string, { top: number; chosen: number }>;
 }
 
-export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen, onSort, start }: Properties<Row>) {
+export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen, onSort, start, places }: Properties<Row>) {
+  const left = places.get(kind);
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(600);
-  const [chosen, setChosen] = useState(start ?? 0);
+  const [chosen, setChosen] = useState(left?.chosen ?? start ?? 0);
   const wantsFocus = useRef(false);
   const current = Math.min(chosen, Math.max(0, rows.length - 1));
   // The head of the table covers one row.
@@ -47,7 +50,8 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
     if (!element) return;
     const observer = new ResizeObserver(() => setHeight(element.clientHeight));
     observer.observe(element);
-    if (start) element.scrollTop = (Math.max(0, start - 3) * ROW) / scaleIn(element.clientHeight - ROW);
+    if (left) element.scrollTop = left.top;
+    else if (start) element.scrollTop = (Math.max(0, start - 3) * ROW) / scaleIn(element.clientHeight - ROW);
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
@@ -56,6 +60,7 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
     box.current?.querySelector<HTMLElement>(`[data-row="${current}"]`)?.focus({ preventScroll: true });
   });
 
+  useEffect(() => void places.set(kind, { top, chosen: current }));
   const move = (to: number) => {
     const next = Math.max(0, Math.min(rows.length - 1, to));
     const element = box.current;
@@ -132,6 +137,8 @@ export function VirtualGrid<Row>({ label, kind, columns, rows, rowClass, onOpen,
             style={{ transform: `translateY(${at * ROW - above + top}px)` }}
             onClick={() => {
               setChosen(at);
+              // Whoever selects text wants the text.
+              if (getSelection()?.isCollapsed === false) return;
               onOpen?.(row);
             }}
           >
