@@ -4,6 +4,7 @@
 //! - [`KeyDictionary`] and [`FileDictionary`] are the `key.dict` and `file.dict` of TiKV and TiFlash, bit for bit.
 //! - [`Envelope`] seals a key dictionary under a [`MasterKey`].
 //! - [`sealed`] makes self-describing objects out of single files.
+//! - With the feature `kms`, the module `kms` is a key management service as a pure function.
 //! - [`CipherProvider`] is where faster ciphers plug in.
 //!
 //! What each file read from a directory needs, from its dictionaries to its plaintext:
@@ -51,6 +52,8 @@ pub mod error;
 mod format;
 mod gcm;
 mod iv;
+#[cfg(feature = "kms")]
+pub mod kms;
 mod master;
 mod method;
 mod random;
@@ -74,5 +77,7 @@ pub use format::header::Version;
 pub use iv::Iv;
 pub use master::{KeyService, MasterKey, RawMasterKey, WrappedKey};
 pub use method::{Cipher, Method, MethodNumber};
+#[cfg(feature = "kms")]
+pub use random::RandomSource;
 pub use secret::{DataKey, NotHexadecimal, SecretBytes};
 pub use stream::CtrStream;

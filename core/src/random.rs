@@ -18,3 +18,30 @@ pub(crate) fn array<const N: usize, R: TryCryptoRng + ?Sized>(
     fill(rng, &mut bytes)?;
     Ok(bytes)
 }
+
+/// A cryptographically secure random number generator that can be behind a pointer: every
+/// [`TryCryptoRng`] is one.
+///
+/// ```
+/// use stillkey_core::RandomSource;
+/// fn id(random: &mut dyn RandomSource) -> Result<[u8; 16], stillkey_core::Error> {
+///     let mut bytes = [0; 16];
+///     random.fill(&mut bytes)?;
+///     Ok(bytes)
+/// }
+/// ```
+#[cfg(feature = "kms")]
+pub trait RandomSource {
+    /// Fills `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the generator fails.
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Error>;
+}
+
+#[cfg(feature = "kms")]
+impl<R: TryCryptoRng> RandomSource for R {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
+        fill(self, bytes)
+    }
+}

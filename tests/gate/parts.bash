@@ -87,6 +87,7 @@ part_wasm() {
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$runner
     # Debian's compiler has no linker of its own for it.
     [[ $toolchain != stillkey-cross ]] || export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-22
+    run cargo "+$toolchain" build -p stillkey-core --features kms --target "$wasm_target" --locked
     wasm_tests portable -Ctarget-feature=-simd128
     wasm_tests simd128 -Ctarget-feature=+simd128
 }
@@ -178,6 +179,7 @@ part_no-std() {
         return 1
     }
     run cargo "+$toolchain" build -p stillkey-core --target "$no_std_target" --locked
+    run cargo "+$toolchain" build -p stillkey-core --features kms --target "$no_std_target" --locked
 }
 
 part_fuzz() {
