@@ -7,4 +7,5 @@
 //! state and what speaks HTTP is built on top.
 
 pub mod id;
+pub mod json;
 pub mod time;
