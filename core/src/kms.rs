@@ -6,6 +6,7 @@
 //! import, aliases, tags, policies. It does no input or output and knows no clock; what stores the
 //! state and what speaks HTTP is built on top.
 
+pub mod context;
 pub mod id;
 pub mod json;
 pub mod time;

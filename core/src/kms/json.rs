@@ -1,7 +1,7 @@
 //! JSON, read strictly and written compactly.
 //!
-//! A policy or an encryption context must mean the same to every reader. So an object that has a name
-//! twice is refused here, where most parsers, `serde_json` among them, keep the last of the two.
+//! A policy or an encryption context must mean the same to every reader. So an object that has a
+//! name twice is refused here, where most parsers, `serde_json` among them, keep the last of the two.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -9,7 +9,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Deserializer;
 
 /// How many characters of a text from outside an error quotes.
 const QUOTED: usize = 64;
@@ -60,7 +61,10 @@ impl Json {
     /// [`NotJson`] for anything else, including an object that has a name twice after unescaping,
     /// lone surrogates, and more than 127 levels of arrays and objects.
     pub fn parse(text: &str) -> Result<Self, NotJson> {
-        read(text)
+        let mut deserializer = Deserializer::from_str(text);
+        let value = AnyValue.deserialize(&mut deserializer);
+        let value = value.and_then(|value| deserializer.end().map(|()| value));
+        value.map_err(|error| NotJson::new(text, &error))
     }
 
     /// What kind of value this is, with its article: `a string`.
@@ -102,11 +106,6 @@ impl Json {
     }
 }
 
-/// Reads a text that is one value of `T`, whose visitor must be as strict as [`Json`]'s.
-pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, NotJson> {
-    serde_json::from_str(text).map_err(|error| NotJson::new(&error))
-}
-
 /// Text from outside as an error quotes it: escaped, and no more than [`QUOTED`] characters of it.
 pub(crate) fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED) {
@@ -115,18 +114,16 @@ pub(crate) fn quoted(text: &str) -> String {
     }
 }
 
-/// The refusal of a name that an object already has.
-pub(crate) fn twice<E: Error>(name: &str) -> E {
-    E::custom(format_args!("duplicate name {}", quoted(name)))
-}
+/// Reads any value. A type of its own keeps serde's traits out of what this module promises.
+struct AnyValue;
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyValue)
+impl<'de> DeserializeSeed<'de> for AnyValue {
+    type Value = Json;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
-
-struct AnyValue;
 
 impl<'de> Visitor<'de> for AnyValue {
     type Value = Json;
@@ -167,7 +164,7 @@ impl<'de> Visitor<'de> for AnyValue {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(AnyValue)? {
             array.push(item);
         }
         Ok(Json::Array(array))
@@ -178,9 +175,12 @@ impl<'de> Visitor<'de> for AnyValue {
         let mut names = BTreeSet::new();
         while let Some(name) = members.next_key::<String>()? {
             if !names.insert(name.clone()) {
-                return Err(twice(&name));
+                return Err(A::Error::custom(format_args!(
+                    "duplicate name {}",
+                    quoted(&name)
+                )));
             }
-            object.push((name, members.next_value()?));
+            object.push((name, members.next_value_seed(AnyValue)?));
         }
         Ok(Json::Object(object))
     }
@@ -198,8 +198,18 @@ pub struct NotJson {
 }
 
 impl NotJson {
-    fn new(error: &serde_json::Error) -> Self {
+    fn new(text: &str, error: &serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
+        let found = text
+            .split('\n')
+            .nth(line.saturating_sub(1))
+            .and_then(|text| text.get(column.saturating_sub(1)..))
+            .unwrap_or_default();
+        if found.starts_with("//") || found.starts_with("/*") {
+            // As they stand in samples of policies.
+            let what = String::from("found a comment, which JSON doesn't have; take it out");
+            return Self { line, column, what };
+        }
         let mut what = error.to_string();
         if let Some(len) = what
             .strip_suffix(&format!(" at line {line} column {column}"))
@@ -359,7 +369,6 @@ mod tests {
             ("", 1, 0, "EOF while parsing a value"),
             ("{} {}", 1, 4, "trailing characters"),
             ("{}\0", 1, 3, "trailing characters"),
-            ("{\n  // comment\n}", 2, 3, "key must be a string"),
             ("[1,]", 1, 4, "trailing comma"),
             (r#""\ud800""#, 1, 8, "unexpected end of hex escape"),
             (r#""\udc00""#, 1, 7, "lone leading surrogate in hex escape"),
@@ -388,6 +397,29 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_comment_is_refused_by_name_wherever_it_stands() {
+        for (text, line, column) in [
+            ("// a\n{}", 1, 1),
+            ("{} // a", 1, 4),
+            ("{// a\n}", 1, 2),
+            ("{\n  // a\n}", 2, 3),
+            ("{\"a\": 1, // a\n\"b\": 2}", 1, 10),
+            ("{\"a\": 1 // a\n, \"b\": 2}", 1, 9),
+            ("{\"a\" /* a */: 1}", 1, 6),
+            ("{\"a\": /* a */ 1}", 1, 7),
+            ("[\n1, // a\n2]", 2, 4),
+            ("[\"é\" // a\n]", 1, 7),
+            ("[[1], // a\n[2]]", 1, 7),
+        ] {
+            let error = Json::parse(text).unwrap_err();
+            assert!(error.what.starts_with("found a comment"), "{text}: {error}");
+            assert_eq!((error.line, error.column), (line, column), "{text}");
+        }
+        assert!(Json::parse(r#"{"url": "https://example.com/*"}"#).is_ok());
+        assert_eq!(Json::parse("[/]").unwrap_err().what, "expected value");
     }
 
     #[test]
