@@ -9,4 +9,5 @@
 pub mod context;
 pub mod id;
 pub mod json;
+pub mod policy;
 pub mod time;

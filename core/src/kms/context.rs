@@ -24,9 +24,9 @@ impl EncryptionContext {
     /// ```
     ///
     /// # Errors
-    /// [`NotAContext`] for a text of more than [`MAX_CONTEXT_LEN`] characters, which is not parsed, for
-    /// what is not strictly JSON (a name that stands twice, a lone surrogate, anything after the
-    /// object), for any value but an object, and for any member but a string.
+    /// [`NotAContext`] for a text of more than [`MAX_CONTEXT_LEN`] characters, which is not parsed,
+    /// for what is not strictly JSON (a duplicate name, a lone surrogate, trailing characters), for
+    /// any value but an object, and for any member but a string.
     pub fn from_json(text: &str) -> Result<Self, NotAContext> {
         let characters = text.chars().count();
         if characters > MAX_CONTEXT_LEN {
@@ -101,14 +101,7 @@ impl fmt::Display for NotAContext {
     }
 }
 
-impl core::error::Error for NotAContext {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::NotJson(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl core::error::Error for NotAContext {}
 
 #[cfg(test)]
 mod tests {

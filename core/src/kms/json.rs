@@ -1,7 +1,7 @@
 //! JSON, read strictly and written compactly.
 //!
 //! A policy or an encryption context must mean the same to every reader. So an object that has a
-//! name twice is refused here, where most parsers, `serde_json` among them, keep the last of the two.
+//! name twice is refused here. Most parsers, `serde_json` among them, keep the last of the two.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
