@@ -29,14 +29,21 @@ pub(crate) fn seal(
     aad: &[u8],
     data: &mut [u8],
 ) -> Result<[u8; TAG_LEN], GcmError> {
-    wiped(|| {
-        let cipher = AesGcm::<Aes256, U12>::new_from_slice(key.danger_bytes())
-            .map_err(|_| GcmError::KeyLength)?;
-        let tag = cipher
-            .encrypt_inout_detached(nonce.into(), aad, data.into())
-            .map_err(|_| GcmError::MessageLength)?;
-        Ok(tag.into())
-    })
+    wiped(|| seal_unwiped(key.danger_bytes(), nonce, aad, data))
+}
+
+/// As [`seal`], for a caller that wipes the stack behind more than this.
+pub(crate) fn seal_unwiped(
+    key: &[u8],
+    nonce: &[u8; 12],
+    aad: &[u8],
+    data: &mut [u8],
+) -> Result<[u8; TAG_LEN], GcmError> {
+    let cipher = AesGcm::<Aes256, U12>::new_from_slice(key).map_err(|_| GcmError::KeyLength)?;
+    let tag = cipher
+        .encrypt_inout_detached(nonce.into(), aad, data.into())
+        .map_err(|_| GcmError::MessageLength)?;
+    Ok(tag.into())
 }
 
 /// Decrypts `data` in place if `tag` fits; its content is of no use otherwise. A 16-byte nonce goes through GHASH as §7.1 step 2 says.
@@ -50,7 +57,8 @@ pub(crate) fn open(
     wiped(|| open_unwiped(key.danger_bytes(), nonce, aad, data, tag))
 }
 
-fn open_unwiped(
+/// As [`open`], for a caller that wipes the stack behind more than this.
+pub(crate) fn open_unwiped(
     key: &[u8],
     nonce: &[u8],
     aad: &[u8],

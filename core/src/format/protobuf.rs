@@ -173,7 +173,8 @@ impl<'a> Field<'a> {
         Ok((key, value))
     }
 
-    fn error(&self, what: &'static str) -> ProtoError {
+    /// What is wrong with this field.
+    pub(crate) fn error(&self, what: &'static str) -> ProtoError {
         ProtoError {
             at: self.end - self.raw.len(),
             what,
