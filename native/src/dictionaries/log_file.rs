@@ -10,10 +10,10 @@ use std::path::Path;
 
 use stillkey_core::{FileLog, Reading, Recovered, SyncedLength, UNSYNCED_LIMIT, Verdict, Write};
 
-use super::durable::{DurableFile, Trust};
 use super::reader::read_file_dictionary;
 use super::synced::SyncedMark;
 use super::torn_tail_name;
+use crate::durable::{DurableFile, Trust};
 use crate::error::Error;
 use crate::fsops::{self, Access, Pinned};
 use crate::install;

@@ -4,11 +4,9 @@
 //! [`Entries`] holds `stillkey.lock`, which keeps other Stillkey writers out; TiKV knows nothing of it, so stop TiKV first.
 //! [`Startup`] finds or makes them as a storage engine does when it starts. [`DataKeyManager`] keeps a directory's files in step with them.
 
-mod durable;
 mod entries;
 mod follow;
 mod group;
-mod lock;
 mod log_file;
 mod manager;
 mod place;

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use stillkey_core::{FileDictionary, Lost, MasterKey, Reading, Recovered, Salvaged, Verdict};
 
-use super::lock::Lock;
 use super::manager::{DataKeyManager, data_path, is_unfinished};
 use super::place::Root;
 use super::reader::{read_file_dictionary, read_key_dictionary};
@@ -21,6 +20,7 @@ use super::{FILE_DICT, Layout, is_dictionary_file};
 use crate::error::{Error, ErrorKind};
 use crate::fsops::{self, Access};
 use crate::install;
+use crate::lock::Lock;
 
 /// The directory for files that nothing is known about.
 pub const LOST_FOUND: &str = "lost+found";

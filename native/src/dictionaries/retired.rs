@@ -8,9 +8,9 @@ use std::path::Path;
 
 use stillkey_core::{KeyDictionary, MasterKey};
 
-use super::durable::DurableFile;
 use super::reader::read_key_dictionary;
 use super::sealed_keys::seal;
+use crate::durable::DurableFile;
 use crate::error::{Error, ErrorKind};
 use crate::fsops::{self, Access};
 

@@ -10,10 +10,10 @@ use stillkey_core::{
     DataKey, FileDictionary, KeyDictionary, KeyEntry, MasterKey, Method, RotationReason,
 };
 
-use super::durable::{DurableFile, Trust};
 use super::reader::read_key_envelope;
 use super::retired::RetiredDictionary;
 use crate::SysRng;
+use crate::durable::{DurableFile, Trust};
 use crate::error::Error;
 use crate::fsops::{Access, Pinned};
 use crate::observe::{self, Stopwatch};

@@ -18,12 +18,12 @@ use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard};
 use stillkey_core::{FileDictionary, FileInfo, FileLog, KeyDictionary, Version};
 
 use super::group::Group;
-use super::lock::Lock;
 use super::log_file::LogFile;
 use super::place::{OddNames, Place, Root};
 use super::sealed_keys::SealedKeys;
 use super::{FileKey, Layout};
 use crate::error::Error;
+use crate::lock::Lock;
 use crate::observe;
 
 use commit::{Outcome, Request};

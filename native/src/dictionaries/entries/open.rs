@@ -6,13 +6,13 @@ use std::path::Path;
 use stillkey_core::{FileDictionary, KeyDictionary, MasterKey, Method, Reading, Version};
 
 use super::super::Layout;
-use super::super::lock::Lock;
 use super::super::log_file::LogFile;
 use super::super::reader::{Dictionaries, is_unused, read_file_dictionary};
 use super::super::sealed_keys::{self, SealedKeys};
 use super::Entries;
 use crate::error::{Error, ErrorKind};
 use crate::fsops::{self, Access, Pinned};
+use crate::lock::Lock;
 use crate::{SysRng, install, observe};
 
 impl Entries {

@@ -5,11 +5,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::super::lock::Lock;
 use super::held;
 use super::located::Located;
 use crate::error::Error;
 use crate::fsops::{self, FileId};
+use crate::lock::Lock;
 
 /// Keeps changes of the same file apart. Files whose places fall together wait for each other, too.
 #[derive(Debug)]

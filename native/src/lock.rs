@@ -18,14 +18,14 @@ const HOLDER_LIMIT: u64 = 512;
 
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     file: File,
     signed: bool,
 }
 
 impl Lock {
     /// Takes the lock if its file is there; `None` if it isn't, and nothing is written in either case.
-    pub(super) fn existing(path: &Path) -> Result<Option<Self>, Error> {
+    pub(crate) fn existing(path: &Path) -> Result<Option<Self>, Error> {
         match open(path, false) {
             Ok(file) => Self::take(file, path).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -34,7 +34,7 @@ impl Lock {
     }
 
     /// Takes the lock and makes its file if need be.
-    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
         let file = match open(path, true) {
             Ok(file) => {
                 // Made by root in a service's directory, it must not keep the service itself out later.
@@ -67,7 +67,7 @@ impl Lock {
 
     /// Writes down who holds the lock, for those who find it taken. That only informs: a full disk is no
     /// reason not to go on, and a file with a second name may be another program's.
-    pub(super) fn sign(&mut self) {
+    pub(crate) fn sign(&mut self) {
         self.signed = self.file.metadata().is_ok_and(|file| file.nlink() == 1);
         if self.signed {
             let line = format!("{}\n", signature());

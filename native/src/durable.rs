@@ -1,4 +1,4 @@
-//! One file of the dictionary directory: what is known to be on the disk, whether that is still believed,
+//! A file that is replaced as a whole: what is known to be on the disk, whether that is still believed,
 //! and what has to happen before the next change.
 //!
 //! A file takes or loses its name in one step, which outlasts a power failure only once the directory is
@@ -13,7 +13,7 @@ use crate::install;
 
 /// How far the disk is known to hold what it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(crate) enum Trust {
     /// It does, and nothing else.
     Durable,
     /// Up to the good length; anything may follow.
@@ -24,7 +24,7 @@ pub(super) enum Trust {
 
 /// A file under its name, or that there is none.
 #[derive(Debug)]
-pub(super) struct DurableFile {
+pub(crate) struct DurableFile {
     path: Box<Path>,
     access: Access,
     /// What stands there; `None` when nothing does.
@@ -34,7 +34,7 @@ pub(super) struct DurableFile {
 
 impl DurableFile {
     /// A file that was pinned, then read and synced, and whose directory was synced.
-    pub(super) fn take_over(path: &Path, pinned: Pinned, access: Access) -> Self {
+    pub(crate) fn take_over(path: &Path, pinned: Pinned, access: Access) -> Self {
         Self {
             path: path.into(),
             access,
@@ -44,7 +44,7 @@ impl DurableFile {
     }
 
     /// What stands at `path`, in a directory that has just been synced: only then is "nothing" an answer.
-    pub(super) fn find(path: &Path, access: Access) -> Result<Self, Error> {
+    pub(crate) fn find(path: &Path, access: Access) -> Result<Self, Error> {
         let mut file = Self {
             path: path.into(),
             access,
@@ -55,24 +55,24 @@ impl DurableFile {
         Ok(file)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> Trust {
         self.trust
     }
 
-    pub(super) fn set_trust(&mut self, trust: Trust) {
+    pub(crate) fn set_trust(&mut self, trust: Trust) {
         self.trust = trust;
     }
 
-    pub(super) fn exists(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         self.pinned.is_some()
     }
 
     /// The open file.
-    pub(super) fn pinned(&self) -> Result<&Pinned, Error> {
+    pub(crate) fn pinned(&self) -> Result<&Pinned, Error> {
         let gone = || Error::Suspended {
             path: self.path.to_path_buf(),
             why: "another program has removed the file".into(),
@@ -81,11 +81,11 @@ impl DurableFile {
     }
 
     /// The length up to which it is as it should be.
-    pub(super) fn good_len(&self) -> u64 {
+    pub(crate) fn good_len(&self) -> u64 {
         self.pinned.as_ref().map_or(0, |pinned| pinned.good.len)
     }
 
-    pub(super) fn set_good_len(&mut self, len: u64) {
+    pub(crate) fn set_good_len(&mut self, len: u64) {
         if let Some(pinned) = &mut self.pinned {
             pinned.good.len = len;
         }
@@ -93,7 +93,7 @@ impl DurableFile {
 
     /// Puts a file of these bytes in the place of what stands there. After an error, nothing has changed, or
     /// what stands there is in doubt.
-    pub(super) fn replace(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn replace(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if self.trust == Trust::Durable
             && let Some(pinned) = &self.pinned
         {
@@ -106,7 +106,7 @@ impl DurableFile {
     }
 
     /// Removes the file.
-    pub(super) fn remove(&mut self) -> Result<(), Error> {
+    pub(crate) fn remove(&mut self) -> Result<(), Error> {
         if !self.exists() && self.trust == Trust::Durable {
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl DurableFile {
     }
 
     /// Moves the file to the place of `other`.
-    pub(super) fn move_over(&mut self, other: &mut Self) -> Result<(), Error> {
+    pub(crate) fn move_over(&mut self, other: &mut Self) -> Result<(), Error> {
         let moved = fsops::rename(&self.path, &other.path).map_err(Error::in_doubt(&other.path));
         let seen = self.look_again(&moved).and(other.look_again(&moved));
         moved.and(seen)
