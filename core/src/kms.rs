@@ -81,6 +81,7 @@ pub mod rotation;
 pub mod snapshot;
 mod state;
 pub mod states;
+pub mod stored;
 #[cfg(test)]
 mod tests;
 pub mod time;
@@ -89,4 +90,4 @@ pub use handle::Outcome;
 pub use refusal::{Cause, Refusal};
 pub use request::{Caller, Face, Operation, Principal, Request};
 pub use response::Response;
-pub use state::{Discarded, State, Ticked};
+pub use state::{Discarded, State, Ticked, VersionUse};

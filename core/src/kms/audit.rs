@@ -163,6 +163,13 @@ impl AuditRecord {
         self.error.as_ref().map(|(name, _)| *name)
     }
 
+    /// The record as a JSON object, before it has its place in a chain.
+    pub fn body(&self, namespace: &Namespace) -> String {
+        let mut body = ObjectWriter::with_capacity(1024);
+        self.write(namespace, &mut body);
+        body.finish()
+    }
+
     fn write(&self, namespace: &Namespace, line: &mut ObjectWriter) {
         let kind = match self.event {
             Event::Call(_) => "ApiCall",
@@ -456,6 +463,7 @@ pub struct AuditChain {
     key: SecretBytes,
     namespace: Namespace,
     instance: Id,
+    generation: u64,
     position: ChainPosition,
 }
 
@@ -471,8 +479,15 @@ impl AuditChain {
             key: chain_key(store_key),
             namespace,
             instance,
+            generation: 0,
             position,
         }
+    }
+
+    /// Has the lines from now on name the generation of the state that they are about: the log then
+    /// shows when an older state was put in the place of a newer one. 0 is not named.
+    pub fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
     }
 
     /// Where it is: for the next file, or for a check of this one.
@@ -482,27 +497,25 @@ impl AuditChain {
 
     /// The next line, a JSON object without line end.
     pub fn append(&mut self, record: &AuditRecord) -> String {
-        let namespace = self.namespace.clone();
-        self.line(|line| record.write(&namespace, line))
+        let body = record.body(&self.namespace);
+        self.append_body(&body)
     }
 
-    /// The next line, which says that so many records were lost.
-    pub fn append_gap(&mut self, lost: u64, now: Time) -> String {
-        self.line(|line| {
-            line.string("eventTime", &now.to_string())
-                .string("eventName", "AuditGap")
-                .number("lost", lost);
-        })
-    }
-
-    fn line(&mut self, fill: impl FnOnce(&mut ObjectWriter)) -> String {
+    /// As [`AuditChain::append`], of a record in the form of [`AuditRecord::body`].
+    pub fn append_body(&mut self, body: &str) -> String {
         let seq = self.position.seq + 1;
-        let mut line = ObjectWriter::with_capacity(1024);
+        let mut line = ObjectWriter::with_capacity(body.len() + 320);
         line.number("seq", seq)
-            .string("instance", &self.instance.to_string())
-            .string("prev", &hex(&self.position.mac));
-        fill(&mut line);
+            .string("instance", &self.instance.to_string());
+        if self.generation > 0 {
+            line.number("generation", self.generation);
+        }
+        line.string("prev", &hex(&self.position.mac));
         let mut line = line.finish();
+        // The members of both objects in one.
+        line.pop();
+        line.push(',');
+        line.push_str(body.strip_prefix('{').unwrap_or(body));
         let mac = line_mac(&self.key, &self.position.mac, &line);
         line.pop();
         line.push_str(MAC_MEMBER);
@@ -510,6 +523,15 @@ impl AuditChain {
         line.push_str("\"}");
         self.position = ChainPosition { seq, mac };
         line
+    }
+
+    /// The next line, which says that so many records were lost.
+    pub fn append_gap(&mut self, lost: u64, now: Time) -> String {
+        let mut body = ObjectWriter::new();
+        body.string("eventTime", &now.to_string())
+            .string("eventName", "AuditGap")
+            .number("lost", lost);
+        self.append_body(&body.finish())
     }
 }
 

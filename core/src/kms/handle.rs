@@ -876,6 +876,7 @@ fn entry_of(key: &Key, version: &Version) -> VersionEntry {
         version: version.id,
         created: version.created,
         last_used: version.last_used,
+        uses: version.uses,
     }
 }
 

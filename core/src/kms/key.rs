@@ -94,6 +94,7 @@ pub(super) struct Version {
     pub(super) material: Option<Arc<KeptMaterial>>,
     /// Days since 1970-01-01.
     pub(super) last_used: Option<u64>,
+    pub(super) uses: u64,
     pub(super) unknown: UnknownFields,
 }
 
@@ -104,6 +105,7 @@ impl Version {
             created,
             material: Some(material),
             last_used: None,
+            uses: 0,
             unknown: UnknownFields::default(),
         }
     }

@@ -95,6 +95,8 @@ pub struct VersionEntry {
     pub created: Time,
     /// The day of its last use, counted from 1970-01-01, as far as the store has noted it.
     pub last_used: Option<u64>,
+    /// How often it was used, likewise.
+    pub uses: u64,
 }
 
 /// The answer to a request: the variant has the name of the operation.

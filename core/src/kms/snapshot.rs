@@ -87,15 +87,18 @@ impl State {
     /// # Errors
     /// [`NotASnapshot`] when the bytes are no snapshot, or that of a state which can't be.
     pub fn from_snapshot(bytes: &[u8], keeper: &dyn MaterialKeeper) -> Result<Self, NotASnapshot> {
-        let mut state = Self::decode(bytes)?;
-        state
-            .check()
+        Self::decode(bytes)?.loaded(keeper)
+    }
+
+    /// What was decoded, checked and with its material.
+    pub(super) fn loaded(mut self, keeper: &dyn MaterialKeeper) -> Result<Self, NotASnapshot> {
+        self.check()
             .map_err(|finding| NotASnapshot { at: None, finding })?;
-        for key in Arc::make_mut(&mut state.keys).values_mut() {
+        for key in Arc::make_mut(&mut self.keys).values_mut() {
             Arc::make_mut(key).load(keeper);
         }
-        state.settle(Time::default());
-        Ok(state)
+        self.settle(Time::default());
+        Ok(self)
     }
 
     /// What is true of every state.
@@ -378,6 +381,7 @@ impl Message for Version {
             created: Time::default(),
             material: None,
             last_used: None,
+            uses: 0,
             unknown: UnknownFields::default(),
         };
         for field in Fields::new(bytes) {
@@ -387,6 +391,7 @@ impl Message for Version {
                 2 => version.created = time(&field)?,
                 3 => version.material = Some(sealed(&field)?),
                 4 => version.last_used = Some(field.varint()?),
+                5 => version.uses = field.varint()?,
                 _ => version.unknown.keep(&field),
             }
         }
@@ -400,6 +405,7 @@ impl Message for Version {
             put_bytes_always(out, 3, material.sealed());
         }
         put_number(out, 4, self.last_used.unwrap_or_default());
+        put_number(out, 5, self.uses);
         self.unknown.encode_to(out);
     }
 }

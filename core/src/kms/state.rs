@@ -70,6 +70,19 @@ pub(super) struct GivenPolicy {
     pub(super) unknown: UnknownFields,
 }
 
+/// That a version was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionUse {
+    /// The key.
+    pub key: Id,
+    /// Its version.
+    pub version: Id,
+    /// The day of the last use, counted from 1970-01-01.
+    pub day: u64,
+    /// How often it was used since the last note.
+    pub count: u64,
+}
+
 /// Material that nothing names any more, once the state is durable that doesn't.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discarded {
@@ -200,24 +213,23 @@ impl State {
         next
     }
 
-    /// Notes on which day, counted from 1970-01-01, versions were last used: key, version, day.
-    /// What isn't there, or was used later, is passed over.
+    /// Notes when and how often versions were used. What isn't there any more is passed over.
     #[must_use]
-    pub fn with_uses(&self, uses: impl IntoIterator<Item = (Id, Id, u64)>) -> Self {
+    pub fn with_uses(&self, uses: impl IntoIterator<Item = VersionUse>) -> Self {
         let mut next = self.clone();
-        for (key, version, day) in uses {
-            let Some(key) = next.keys.get(&key) else {
+        for used in uses {
+            let Some(key) = next.keys.get(&used.key) else {
                 continue;
             };
-            let newer = key
+            let mut key = Key::clone(key);
+            let version = key
                 .versions
-                .iter()
-                .position(|known| known.id == version && known.last_used < Some(day));
-            if let Some(at) = newer {
-                let mut key = Key::clone(key);
-                if let Some(version) = key.versions.get_mut(at) {
-                    Arc::make_mut(version).last_used = Some(day);
-                }
+                .iter_mut()
+                .find(|version| version.id == used.version);
+            if let Some(version) = version {
+                let version = Arc::make_mut(version);
+                version.last_used = version.last_used.max(Some(used.day));
+                version.uses = version.uses.saturating_add(used.count);
                 next.put(key);
             }
         }

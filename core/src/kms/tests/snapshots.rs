@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::protobuf::{Message, put_bytes, put_bytes_always};
+use crate::kms::VersionUse;
 use crate::kms::audit::AuditRecord;
 use crate::kms::request::Tag;
 use crate::kms::rotation::RotationInterval;
@@ -51,7 +52,12 @@ fn full() -> Kms {
     let policy = Policy::parse(r#"{"Version":"1","Statement":[]}"#).unwrap();
     kms.state = kms.state.with_policy(user, Some(policy));
     let version = kms.describe(key).primary_version.unwrap();
-    kms.state = kms.state.with_uses([(key, version, 20_000)]);
+    kms.state = kms.state.with_uses([VersionUse {
+        key,
+        version,
+        day: 20_000,
+        count: 3,
+    }]);
     kms.state = kms.state.set_longest_deletion_wait(366).unwrap();
     assert_eq!(kms.describe(key).last_used, Some(20_000));
     kms
