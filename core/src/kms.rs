@@ -78,6 +78,7 @@ pub mod refusal;
 pub mod request;
 pub mod response;
 pub mod rotation;
+pub mod sealed;
 pub mod snapshot;
 mod state;
 pub mod states;
