@@ -54,57 +54,19 @@ use alloc::string::String;
 use core::fmt;
 use core::net::IpAddr;
 
+pub use self::actions::ACTIONS;
+use self::actions::Actions;
 use self::condition::Condition;
 use self::pattern::Patterns;
 use super::json::NotJson;
 use super::time::Time;
 
+mod actions;
 mod condition;
 mod pattern;
 mod read;
 #[cfg(test)]
 mod tests;
-
-/// Every action that a policy can name. `kms:DescribeRegions` is here because policies name it,
-/// although the operation needs no permission. ReEncrypt needs two: one for the key that it
-/// decrypts with, one for the key that it encrypts with.
-pub const ACTIONS: [&str; 32] = [
-    "kms:CancelKeyDeletion",
-    "kms:CreateAlias",
-    "kms:CreateKey",
-    "kms:CreateKeyVersion",
-    "kms:Decrypt",
-    "kms:DeleteAlias",
-    "kms:DeleteKeyMaterial",
-    "kms:DescribeKey",
-    "kms:DescribeKeyVersion",
-    "kms:DescribeRegions",
-    "kms:DisableKey",
-    "kms:EnableKey",
-    "kms:Encrypt",
-    "kms:GenerateDataKey",
-    "kms:GenerateDataKeyWithoutPlaintext",
-    "kms:GenerateRandom",
-    "kms:GetParametersForImport",
-    "kms:ImportKeyMaterial",
-    "kms:ListAliases",
-    "kms:ListAliasesByKeyId",
-    "kms:ListKeyVersions",
-    "kms:ListKeys",
-    "kms:ListResourceTags",
-    "kms:ReEncryptFrom",
-    "kms:ReEncryptTo",
-    "kms:ScheduleKeyDeletion",
-    "kms:SetDeletionProtection",
-    "kms:TagResource",
-    "kms:UntagResource",
-    "kms:UpdateAlias",
-    "kms:UpdateKeyDescription",
-    "kms:UpdateRotationPolicy",
-];
-
-/// The longest action that is compared; [`ACTIONS`] are far shorter.
-const LONGEST_ACTION: usize = 128;
 
 /// A policy that has been read.
 ///
@@ -141,7 +103,7 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Statement {
     effect: Effect,
-    actions: Patterns,
+    actions: Actions,
     resources: Patterns,
     conditions: Box<[Condition]>,
     /// Some other condition can't be judged: a Deny matches, and an Allow doesn't.
@@ -183,10 +145,7 @@ impl Policy {
 
     /// What it says about one action on one resource.
     pub fn decide(&self, question: &Question<'_>) -> Decision {
-        let mut buffer = [0; LONGEST_ACTION];
-        let Some(action) = in_lower_case(question.action, &mut buffer) else {
-            return Decision::NotAllowed;
-        };
+        let action = Actions::one(question.action);
         let mut decision = Decision::NotAllowed;
         for (statement, number) in self.statements.iter().zip(1..) {
             let allowed = decision != Decision::NotAllowed;
@@ -205,9 +164,9 @@ impl Policy {
 }
 
 impl Statement {
-    fn matches(&self, action: &str, question: &Question<'_>) -> bool {
+    fn matches(&self, action: Actions, question: &Question<'_>) -> bool {
         let holds = |condition: &Condition| condition.holds(self.effect, question);
-        self.actions.any(action)
+        self.actions.intersects(action)
             && self.resources.any(question.resource)
             && if self.fails_closed {
                 self.effect == Effect::Deny
@@ -217,17 +176,10 @@ impl Statement {
     }
 }
 
-fn in_lower_case<'a>(text: &str, buffer: &'a mut [u8; LONGEST_ACTION]) -> Option<&'a str> {
-    let buffer = buffer.get_mut(..text.len())?;
-    buffer.copy_from_slice(text.as_bytes());
-    buffer.make_ascii_lowercase();
-    core::str::from_utf8(buffer).ok()
-}
-
 /// What a policy decides about: one action on one resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question<'a> {
-    /// One of [`ACTIONS`], in any case: `kms:Encrypt`. One of more than 128 bytes is never allowed.
+    /// One of [`ACTIONS`], in any case: `kms:Encrypt`. No statement matches any other.
     pub action: &'a str,
     /// The ARN of the key, the alias, or the container of either.
     pub resource: &'a str,

@@ -8,6 +8,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use memchr::memmem::Finder;
+
 /// A pattern, ready to be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Pattern {
@@ -16,7 +18,7 @@ pub(super) enum Pattern {
     /// What is before the first `*`, between two of them, and after the last.
     Cut {
         first: Piece,
-        between: Box<[Piece]>,
+        between: Box<[Between]>,
         last: Piece,
     },
 }
@@ -29,7 +31,7 @@ impl Pattern {
             return Self::Whole(first);
         };
         // Two `*` in a row are one.
-        let between = pieces.filter(|piece| !piece.is_empty()).map(Piece::new);
+        let between = pieces.filter(|piece| !piece.is_empty()).map(Between::new);
         let between = between.collect::<Vec<_>>().into();
         let last = Piece::new(last);
         Self::Cut {
@@ -37,11 +39,6 @@ impl Pattern {
             between,
             last,
         }
-    }
-
-    /// The pattern for texts in lower case, whatever case this one is in.
-    pub(super) fn in_lower_case(pattern: &str) -> Self {
-        Self::new(&pattern.to_ascii_lowercase())
     }
 
     pub(super) fn matches(&self, text: &str) -> bool {
@@ -120,16 +117,43 @@ impl Piece {
             .all(|expected| rest.next_back().is_some_and(|found| same(expected, found)))
             .then_some(rest.as_str())
     }
+}
+
+/// A piece between two `*`: it may be anywhere.
+#[derive(Clone, Debug)]
+pub(super) struct Between {
+    piece: Piece,
+    /// Searches for a literal piece, in time linear in the text. One with `?` is compared at each
+    /// place.
+    finder: Option<Finder<'static>>,
+}
+
+impl Between {
+    fn new(text: &str) -> Self {
+        let piece = Piece::new(text);
+        let finder = piece.literal.then(|| Finder::new(text).into_owned());
+        Self { piece, finder }
+    }
 
     /// What follows the piece at the first place where the text has it.
     fn strip_through<'a>(&self, text: &'a str) -> Option<&'a str> {
-        if self.literal {
-            return text.split_once(&*self.text).map(|(_, rest)| rest);
+        if let Some(finder) = &self.finder {
+            let place = finder.find(text.as_bytes())?;
+            return text.get(place + self.piece.text.len()..);
         }
         let mut places = text.char_indices().map(|(place, _)| place);
-        places.find_map(|place| self.strip_prefix(text.get(place..)?))
+        places.find_map(|place| self.piece.strip_prefix(text.get(place..)?))
     }
 }
+
+/// The piece says it all.
+impl PartialEq for Between {
+    fn eq(&self, other: &Self) -> bool {
+        self.piece == other.piece
+    }
+}
+
+impl Eq for Between {}
 
 fn same(expected: char, found: char) -> bool {
     expected == '?' || expected == found
@@ -254,12 +278,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_pattern_in_lower_case_is_for_texts_in_lower_case() {
-        let pattern = Pattern::in_lower_case("KMS:Generate*K?Y");
-        assert!(pattern.matches("kms:generatedatakey"));
-        assert!(!pattern.matches("kms:GenerateDataKey"));
     }
 }

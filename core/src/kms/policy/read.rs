@@ -8,20 +8,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::slice;
 
+use super::actions::{Actions, CRYPTOGRAPHIC};
 use super::condition::Condition;
 use super::pattern::Pattern;
-use super::{ACTIONS, Effect, NotAPolicy, Policy, PolicyWarning, Statement};
+use super::{Effect, NotAPolicy, Policy, PolicyWarning, Statement};
 use crate::kms::json::{Json, quoted};
-
-/// Those of [`ACTIONS`] in which conditions on tags can hold.
-const CRYPTOGRAPHIC: [&str; 6] = [
-    "kms:Decrypt",
-    "kms:Encrypt",
-    "kms:GenerateDataKey",
-    "kms:GenerateDataKeyWithoutPlaintext",
-    "kms:ReEncryptFrom",
-    "kms:ReEncryptTo",
-];
 
 /// What every resource begins with.
 const RESOURCE: &str = "acs:kms:";
@@ -83,18 +74,18 @@ fn statement(
     };
 
     let actions = strings(required(actions, place, "Action")?, place, "Action")?;
-    let known = |pattern: &str, actions: &[&str]| {
-        let pattern = Pattern::in_lower_case(pattern);
-        actions
-            .iter()
-            .any(|action| pattern.matches(&action.to_ascii_lowercase()))
-    };
-    for action in actions.iter().filter(|action| !known(action, &ACTIONS)) {
-        warn(format!(
-            "Action {} matches no action of the KMS",
-            quoted(action)
-        ));
+    for action in &actions {
+        if Actions::matching(action).is_empty() {
+            warn(format!(
+                "Action {} matches no action of the KMS",
+                quoted(action)
+            ));
+        }
     }
+    let actions: Actions = actions
+        .iter()
+        .map(|action| Actions::matching(action))
+        .collect();
 
     let resources = strings(required(resources, place, "Resource")?, place, "Resource")?;
     for resource in &resources {
@@ -119,7 +110,7 @@ fn statement(
         warn(format!("{what}; {consequence}"));
     }
     if conditions.iter().any(Condition::is_about_tags)
-        && !actions.iter().any(|action| known(action, &CRYPTOGRAPHIC))
+        && !actions.intersects(Actions::cryptographic())
     {
         warn(format!(
             "its condition on tags never holds: Action has none of {}, and tags count in no other",
@@ -128,10 +119,7 @@ fn statement(
     }
     Ok(Statement {
         effect,
-        actions: actions
-            .iter()
-            .map(|action| Pattern::in_lower_case(action))
-            .collect(),
+        actions,
         resources: resources
             .iter()
             .map(|resource| Pattern::new(resource))
