@@ -54,9 +54,17 @@ fuzz_target!(|text: &str| {
     }
 
     let own_actions = statements.iter().flat_map(|statement| &statement.actions);
-    let own_resources = statements.iter().flat_map(|statement| &statement.resources);
+    let own_resources = statements
+        .iter()
+        .flat_map(|statement| &statement.resources)
+        .take(OWN)
+        .flat_map(|pattern| near(pattern));
     let actions = ACTIONS.iter().chain(own_actions.take(OWN));
-    let resources = RESOURCES.iter().chain(own_resources.take(OWN));
+    let resources: Vec<String> = RESOURCES
+        .map(String::from)
+        .into_iter()
+        .chain(own_resources)
+        .collect();
     let tags: BTreeMap<String, String> = [("Project", "Apollo"), ("a", "1"), ("b", "true")]
         .map(|(key, value)| (key.into(), value.into()))
         .into();
@@ -66,7 +74,7 @@ fuzz_target!(|text: &str| {
         (Some(Ipv6Addr::LOCALHOST.into()), Some(&tags)),
     ];
     for action in actions {
-        for resource in resources.clone() {
+        for resource in &resources {
             let candidates: Vec<bool> = statements
                 .iter()
                 .map(|statement| statement.names(action, resource))
@@ -86,6 +94,16 @@ fuzz_target!(|text: &str| {
         }
     }
 });
+
+/// Texts that a pattern matches, or nearly so: itself, its literal characters, and all of these but
+/// the first or the last.
+fn near(pattern: &str) -> [String; 4] {
+    let literal: String = pattern.chars().filter(|c| *c != '*').collect();
+    let without_first = literal.chars().skip(1).collect();
+    let mut without_last = literal.clone();
+    without_last.pop();
+    [pattern.into(), literal, without_first, without_last]
+}
 
 /// A decision names the first statement that may have made it, and none passes over a statement
 /// without conditions.
