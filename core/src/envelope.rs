@@ -14,7 +14,7 @@ use crate::context::EncryptionContext;
 use crate::error::{Damage, Error, Finding, Misuse, Part, Unsupported, WrongMasterKey};
 use crate::format::protobuf::{self, Fields, Message, ProtoError, Sink, UnknownFields};
 use crate::gcm::{self, GcmError};
-use crate::master::{MasterKey, WrappedKey};
+use crate::master::{MasterKey, WrappedKey, new_key};
 use crate::secret::SecretBytes;
 
 const METHOD: &str = "method";
@@ -70,8 +70,8 @@ impl Envelope {
             MasterKey::Plaintext => return Ok(Self::in_the_clear(payload)),
             MasterKey::Raw(key) => envelope.seal_under(key.secret(), payload, rng)?,
             MasterKey::Service(service) => {
-                let key = SecretBytes::random(rng, KEY_LEN)?;
-                let wrapped = service.wrap(&key, &EncryptionContext::new())?;
+                let context = EncryptionContext::new();
+                let (key, wrapped) = new_key(&**service, KEY_LEN, &context, rng)?;
                 envelope.seal_under(&key, payload, rng)?;
                 envelope
                     .metadata

@@ -1,5 +1,6 @@
 //! Master keys: what seals key dictionaries and wraps the data keys of sealed objects.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -93,10 +94,7 @@ impl RawMasterKey {
                 .expand(b"stillkey/v1/master-key-reference", &mut reference)
                 .expect("8 bytes are few enough");
         });
-        reference
-            .iter()
-            .map(|byte| alloc::format!("{byte:02x}"))
-            .collect()
+        reference.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -126,6 +124,21 @@ pub trait KeyService: Send + Sync + fmt::Debug {
         Ok(String::new())
     }
 
+    /// A new key of `len` bytes with its wrapped form, where the service makes both in one call; `None`, as
+    /// here unless implemented, where it doesn't: the key is then drawn by the caller and wrapped. Whatever is
+    /// sealed asks for this first, since operators grant the right to it more often than the one to wrap.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the service could not do it.
+    fn generate(
+        &self,
+        len: usize,
+        context: &EncryptionContext,
+    ) -> Result<Option<(SecretBytes, WrappedKey)>, Error> {
+        let _ = (len, context);
+        Ok(None)
+    }
+
     /// Wraps `key`, binding it to `context`.
     ///
     /// # Errors
@@ -143,6 +156,28 @@ pub trait KeyService: Send + Sync + fmt::Debug {
     ) -> Result<SecretBytes, Error>;
 }
 
+/// A new key of `len` bytes with its wrapped form: made by the service, or drawn from `rng` and wrapped.
+pub(crate) fn new_key<R: TryCryptoRng + ?Sized>(
+    service: &dyn KeyService,
+    len: usize,
+    context: &EncryptionContext,
+    rng: &mut R,
+) -> Result<(SecretBytes, WrappedKey), Error> {
+    match service.generate(len, context)? {
+        Some((key, wrapped)) if key.len() == len => Ok((key, wrapped)),
+        Some((key, _)) => Err(Error::Unavailable(format!(
+            "the key service {} was asked for a key of {len} bytes and gave one of {}",
+            service.vendor(),
+            key.len()
+        ))),
+        None => {
+            let key = SecretBytes::random(rng, len)?;
+            let wrapped = service.wrap(&key, context)?;
+            Ok((key, wrapped))
+        }
+    }
+}
+
 /// A key as its service wrapped it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WrappedKey {
@@ -152,4 +187,74 @@ pub struct WrappedKey {
     pub version: String,
     /// The wrapped key, opaque.
     pub blob: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Envelope;
+    use crate::testing::TestRng;
+    use alloc::vec;
+
+    /// Makes keys of so many bytes, if any; never wraps.
+    #[derive(Debug)]
+    struct Maker(Option<usize>);
+
+    impl KeyService for Maker {
+        fn vendor(&self) -> &str {
+            "maker"
+        }
+
+        fn provider(&self) -> u8 {
+            200
+        }
+
+        fn generate(
+            &self,
+            _: usize,
+            _: &EncryptionContext,
+        ) -> Result<Option<(SecretBytes, WrappedKey)>, Error> {
+            Ok(self.0.map(|len| {
+                let wrapped = WrappedKey {
+                    blob: vec![7; len],
+                    ..WrappedKey::default()
+                };
+                (SecretBytes::new(vec![7; len]), wrapped)
+            }))
+        }
+
+        fn wrap(&self, _: &SecretBytes, _: &EncryptionContext) -> Result<WrappedKey, Error> {
+            Err(Error::Unavailable("not permitted to wrap".into()))
+        }
+
+        fn unwrap(
+            &self,
+            wrapped: &WrappedKey,
+            _: &EncryptionContext,
+        ) -> Result<SecretBytes, Error> {
+            Ok(SecretBytes::copied(&wrapped.blob))
+        }
+    }
+
+    fn seal(len: Option<usize>) -> Result<SecretBytes, Error> {
+        let master_key = MasterKey::Service(Arc::new(Maker(len)));
+        let payload = SecretBytes::copied(b"payload");
+        let envelope = Envelope::seal(&payload, &master_key, &mut TestRng::default())?;
+        envelope.open(&master_key)
+    }
+
+    #[test]
+    fn a_service_that_makes_keys_need_not_be_permitted_to_wrap_them() {
+        assert_eq!(seal(Some(32)).unwrap().danger_bytes(), b"payload");
+        assert!(matches!(seal(None), Err(Error::Unavailable(_))));
+    }
+
+    #[test]
+    fn a_key_of_another_length_than_asked_for_seals_nothing() {
+        for len in [0, 16, 31, 33] {
+            let error = seal(Some(len)).unwrap_err();
+            let expected = format!("a key of 32 bytes and gave one of {len}");
+            assert!(format!("{error}").contains(&expected), "{error}");
+        }
+    }
 }

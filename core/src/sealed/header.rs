@@ -11,7 +11,7 @@ use crate::context::EncryptionContext;
 use crate::error::{Damage, Error, Finding, Misuse, Part, Unsupported, WrongMasterKey};
 use crate::format::cursor::Cursor;
 use crate::iv::Iv;
-use crate::master::{MasterKey, WrappedKey};
+use crate::master::{MasterKey, WrappedKey, new_key};
 use crate::sealed::body::Body;
 use crate::sealed::keys::{self, ObjectKeys};
 use crate::sealed::suite::Suite;
@@ -397,25 +397,25 @@ impl Header {
         context: &EncryptionContext,
         rng: &mut R,
     ) -> Result<Recipient, Error> {
-        let kek = SecretBytes::random(rng, keys::LEN)?;
-        let (provider, wrapped) = match master_key {
+        let (provider, kek, wrapped) = match master_key {
             MasterKey::Plaintext => return Err(Misuse::PlaintextRecipient.into()),
             MasterKey::Raw(key) => {
-                let blob = keys::wrap_raw(key, &kek, context, rng)?;
-                (
-                    RAW_PROVIDER,
-                    WrappedKey {
-                        reference: key.reference(),
-                        version: String::new(),
-                        blob,
-                    },
-                )
+                let kek = SecretBytes::random(rng, keys::LEN)?;
+                let wrapped = WrappedKey {
+                    reference: key.reference(),
+                    version: String::new(),
+                    blob: keys::wrap_raw(key, &kek, context, rng)?,
+                };
+                (RAW_PROVIDER, kek, wrapped)
             }
             MasterKey::Service(service) => match service.provider() {
                 number @ (NO_PROVIDER | RAW_PROVIDER) => {
                     return Err(Misuse::ReservedProvider(number).into());
                 }
-                number => (number, service.wrap(&kek, context)?),
+                number => {
+                    let (kek, wrapped) = new_key(&**service, keys::LEN, context, rng)?;
+                    (number, kek, wrapped)
+                }
             },
         };
         let mut recipient = Recipient {
