@@ -124,6 +124,35 @@ pub enum Error {
         /// The action that was refused, and the system's reason.
         refusal: String,
     },
+    /// The state of an embedded KMS can't be opened.
+    #[cfg(feature = "kms")]
+    KmsState {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: stillkey_core::kms::sealed::SealedStateError,
+    },
+    /// The state of an embedded KMS is older than its own audit log: a backup was put in its place.
+    #[cfg(feature = "kms")]
+    KmsRolledBack {
+        /// Its file.
+        path: PathBuf,
+        /// The generation of the state.
+        found: u64,
+        /// The generation that the log has seen.
+        logged: u64,
+    },
+    /// The audit log of an embedded KMS isn't as it was written.
+    #[cfg(feature = "kms")]
+    KmsAudit {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        finding: String,
+    },
+    /// The embedded KMS refuses a request: by the state of a key, by policy, or for what it asks.
+    #[cfg(feature = "kms")]
+    KmsRefused(Box<stillkey_core::kms::Refusal>),
     /// The caller asked for something impossible.
     Usage(String),
 }
@@ -150,6 +179,8 @@ pub enum ErrorKind {
     KeySource,
     /// Key material can't be protected in memory as required.
     Unprotected,
+    /// A key service refuses: by the state of a key or by policy.
+    Refused,
 }
 
 impl Error {
@@ -178,6 +209,15 @@ impl Error {
             Self::MasterKeySource { .. } => ErrorKind::KeySource,
             Self::BothMasterKeys { kind, .. } => *kind,
             Self::Unprotected { .. } => ErrorKind::Unprotected,
+            #[cfg(feature = "kms")]
+            Self::KmsState { source, .. } => match source {
+                stillkey_core::kms::sealed::SealedStateError::WrongRootKey => ErrorKind::WrongKey,
+                _ => ErrorKind::Damaged,
+            },
+            #[cfg(feature = "kms")]
+            Self::KmsRolledBack { .. } | Self::KmsAudit { .. } => ErrorKind::Damaged,
+            #[cfg(feature = "kms")]
+            Self::KmsRefused(refusal) => refusal_kind(&refusal.cause),
             Self::Usage(_) => ErrorKind::Usage,
         }
     }
@@ -236,6 +276,25 @@ impl Error {
             action,
             source: Arc::new(source),
         }
+    }
+}
+
+#[cfg(feature = "kms")]
+fn refusal_kind(cause: &stillkey_core::kms::Cause) -> ErrorKind {
+    use stillkey_core::kms::Cause;
+    match cause {
+        Cause::KeyNotFound { .. } | Cause::AliasNotFound { .. } | Cause::VersionNotFound { .. } => {
+            ErrorKind::NotFound
+        }
+        Cause::AliasExists { .. } => ErrorKind::AlreadyExists,
+        Cause::InvalidAlias { .. }
+        | Cause::ReservedAlias { .. }
+        | Cause::AliasUnsupported { .. }
+        | Cause::InvalidParameter { .. } => ErrorKind::Usage,
+        Cause::InvalidBlob { .. } | Cause::DamagedMaterial { .. } => ErrorKind::Damaged,
+        Cause::Undecryptable { .. } | Cause::OtherKey { .. } => ErrorKind::WrongKey,
+        Cause::Unavailable(_) => ErrorKind::KeySource,
+        _ => ErrorKind::Refused,
     }
 }
 
@@ -327,6 +386,28 @@ impl fmt::Display for Error {
                  'stillkey reconcile'; 'stillkey verify' lists all such entries",
                 path.display()
             ),
+            #[cfg(feature = "kms")]
+            Self::KmsState { path, source } => write!(f, "{}: {source}", path.display()),
+            #[cfg(feature = "kms")]
+            Self::KmsRolledBack {
+                path,
+                found,
+                logged,
+            } => write!(
+                f,
+                "{}: generation {found}, and the audit log beside it has seen generation {logged}: an \
+                 older state was put in its place, and what versions of keys were made since is lost \
+                 with what they encrypted; restore the newer one, or accept the loss explicitly",
+                path.display()
+            ),
+            #[cfg(feature = "kms")]
+            Self::KmsAudit { path, finding } => write!(
+                f,
+                "{}: {finding}; keep the file aside as it is, and see 'stillkey kms audit verify'",
+                path.display()
+            ),
+            #[cfg(feature = "kms")]
+            Self::KmsRefused(refusal) => refusal.fmt(f),
             Self::NotAFile { path, found } => write!(
                 f,
                 "{}: {found}, expected a regular file; give the path of the file itself",

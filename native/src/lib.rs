@@ -18,6 +18,7 @@
 //!   time; without it, [`parallel`] is the calling thread.
 //! - `aws-lc-rs`: AES-256-GCM of sealed objects by AWS-LC, two to four times as fast as the portable one. Builds C code, so it needs a C compiler.
 //! - `config`: reads the configuration files of TiKV and TiFlash.
+//! - `kms`: an embedded key management service: `kms`.
 //! - `metrics`: counts and times for the recorder of the program: see [`metrics`].
 //! - `tokio`: `AsyncEncryptedFile` for the files of a manager, and readers and writers on whatever is read and written asynchronously.
 //! - `tracing`: spans and events for the subscriber of the program. Names, ids and numbers; never a secret.
@@ -75,6 +76,8 @@ pub mod file;
 mod fsops;
 mod install;
 pub mod kernel;
+#[cfg(feature = "kms")]
+pub mod kms;
 mod lock;
 mod master;
 pub mod metrics;

@@ -6,7 +6,7 @@ readonly aarch64_target=aarch64-unknown-linux-gnu
 readonly aarch64_packages=(stillkey-core stillkey)
 readonly wasm_target=wasm32-unknown-unknown
 # Power failures are checked by the million, so they have a part of their own.
-readonly of_the_disk='test(/^dictionaries::manager::tests::crash::/)'
+readonly of_the_disk='test(/^(dictionaries::manager|kms)::tests::crash::/)'
 
 part_setup() {
     run tests/setup

@@ -441,7 +441,7 @@ fn line_mac(key: &SecretBytes, before: &[u8; 32], line: &str) -> [u8; 32] {
 const MAC_MEMBER: &str = ",\"mac\":\"";
 
 /// Where a chain of audit records is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChainPosition {
     /// The number of the last line; 0 before the first.
     pub seq: u64,
@@ -490,6 +490,11 @@ impl AuditChain {
         self.generation = generation;
     }
 
+    /// Takes back what was appended since `position`, and never written.
+    pub fn go_back(&mut self, position: ChainPosition) {
+        self.position = position;
+    }
+
     /// Where it is: for the next file, or for a check of this one.
     pub fn position(&self) -> ChainPosition {
         self.position
@@ -525,7 +530,7 @@ impl AuditChain {
         line
     }
 
-    /// The next line, which says that so many records were lost.
+    /// The next line, which says that so many records were lost; 0: it isn't known how many.
     pub fn append_gap(&mut self, lost: u64, now: Time) -> String {
         let mut body = ObjectWriter::new();
         body.string("eventTime", &now.to_string())

@@ -14,7 +14,7 @@ use super::material::MaterialKeeper;
 use super::snapshot::NotASnapshot;
 use super::state::State;
 use crate::format::protobuf::{
-    Fields, Message, ProtoError, Sink, UnknownFields, put_bytes, put_message, put_number,
+    Fields, Message, ProtoError, Sink, UnknownFields, put_bytes, put_message,
 };
 use crate::secret::SecretBytes;
 
@@ -30,8 +30,9 @@ pub struct Stored {
     pub instance: Id,
     /// The state.
     pub state: State,
-    /// Records of the last change, which may be missing in the audit log.
-    pub unlogged: Vec<Unlogged>,
+    /// Records of the last changes, as [`AuditRecord::body`](super::audit::AuditRecord::body) gave
+    /// them: they may be missing in the audit log.
+    pub unlogged: Vec<String>,
     /// What a later release has put beside them.
     pub unknown: StoredExtra,
 }
@@ -39,15 +40,6 @@ pub struct Stored {
 /// Fields of a [`Stored`] that this release doesn't know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredExtra(UnknownFields);
-
-/// An audit record that may be missing in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unlogged {
-    /// The number that its line was to get.
-    pub seq: u64,
-    /// As [`AuditRecord::body`](super::audit::AuditRecord::body) gave it.
-    pub body: String,
-}
 
 /// The bytes of a [`Stored`]: to be sealed before they go anywhere.
 pub struct StoredBytes(Zeroizing<Vec<u8>>);
@@ -115,7 +107,7 @@ impl Message for Stored {
                     instance = Some(Id::from_bytes(id));
                 }
                 3 => state = Some(field.message()?),
-                4 => unlogged.push(field.message()?),
+                4 => unlogged.push(field.string()?.to_owned()),
                 _ => unknown.keep(&field),
             }
         }
@@ -132,34 +124,10 @@ impl Message for Stored {
         put_bytes(out, 1, self.keeper_key.danger_bytes());
         put_bytes(out, 2, self.instance.as_bytes());
         put_message(out, 3, &self.state);
-        for unlogged in &self.unlogged {
-            put_message(out, 4, unlogged);
+        for body in &self.unlogged {
+            put_bytes(out, 4, body.as_bytes());
         }
         self.unknown.0.encode_to(out);
-    }
-}
-
-impl Message for Unlogged {
-    fn decode(bytes: &[u8]) -> Result<Self, ProtoError> {
-        let mut unlogged = Self {
-            seq: 0,
-            body: String::new(),
-        };
-        for field in Fields::new(bytes) {
-            let field = field?;
-            match field.number {
-                1 => unlogged.seq = field.varint()?,
-                2 => unlogged.body = field.string()?.to_owned(),
-                // It lives until the next change.
-                _ => {}
-            }
-        }
-        Ok(unlogged)
-    }
-
-    fn encode_to(&self, out: &mut impl Sink) {
-        put_number(out, 1, self.seq);
-        put_bytes(out, 2, self.body.as_bytes());
     }
 }
 
@@ -177,10 +145,7 @@ mod tests {
             keeper_key: SecretBytes::new(vec![1; 32]),
             instance: Id::from_bytes([2; 16]),
             state: State::new(namespace, SecretBytes::new(vec![3; 32])).unwrap(),
-            unlogged: vec![Unlogged {
-                seq: 7,
-                body: "{}".into(),
-            }],
+            unlogged: vec!["{}".into()],
             unknown: StoredExtra::default(),
         };
         let mut bytes = stored.to_bytes(100).danger_into_bytes();
