@@ -61,6 +61,7 @@ pub(crate) fn exit_status(kind: ErrorKind) -> u8 {
         ErrorKind::Locked => 6,
         ErrorKind::KeySource => 8,
         ErrorKind::Unprotected => 9,
+        ErrorKind::Refused => 10,
         _ => 7,
     }
 }
@@ -76,6 +77,7 @@ fn kind_name(kind: ErrorKind) -> &'static str {
         ErrorKind::Locked => "locked",
         ErrorKind::KeySource => "key-source",
         ErrorKind::Unprotected => "unprotected",
+        ErrorKind::Refused => "refused",
         _ => "io",
     }
 }
