@@ -75,6 +75,8 @@ struct Count {
     watchers: usize,
     /// How many writers there have been. It never goes back while anyone watches.
     generation: u64,
+    /// Held while a file that is watched is replaced; `None` if nobody has watched it.
+    gate: Option<Arc<Mutex<()>>>,
 }
 
 impl Writers {
@@ -87,10 +89,15 @@ impl Writers {
         lock: Arc<Lock>,
     ) -> Result<Writing, Error> {
         let file = fsops::identity(file, path)?.id;
-        self.change(file, |count| {
+        let gate = self.change(file, |count| {
             count.open += 1;
             count.generation += 1;
+            count.gate.clone()
         });
+        // Whoever replaces one of its names either sees this writer or is done before it writes.
+        if let Some(gate) = gate {
+            drop(held(&gate));
+        }
         Ok(Writing {
             writers: Arc::clone(self),
             file,
@@ -101,14 +108,16 @@ impl Writers {
     /// Watches a file for writers until the result is dropped. The file must stay open as long, so that its
     /// number doesn't become another file's.
     pub(super) fn watch(self: &Arc<Self>, file: FileId) -> Watch {
-        let since = self.change(file, |count| {
+        let (since, gate) = self.change(file, |count| {
             count.watchers += 1;
-            (count.open == 0).then_some(count.generation)
+            let since = (count.open == 0).then_some(count.generation);
+            (since, Arc::clone(count.gate.get_or_insert_default()))
         });
         Watch {
             writers: Arc::clone(self),
             file,
             since,
+            gate,
         }
     }
 
@@ -144,9 +153,16 @@ pub(super) struct Watch {
     file: FileId,
     /// The generation when the watch began; `None` if there was a writer already.
     since: Option<u64>,
+    gate: Arc<Mutex<()>>,
 }
 
 impl Watch {
+    /// Until the result is dropped, no writer of the file gets further than being seen. The lock on a name
+    /// doesn't do that, since a file may have others. To be called under it.
+    pub(super) fn keep_writers_waiting(&self) -> MutexGuard<'_, ()> {
+        held(&self.gate)
+    }
+
     /// Whether the file has or had a writer since the watch began.
     pub(super) fn saw_writer(&self) -> bool {
         let generation = self.writers.change(self.file, |count| count.generation);

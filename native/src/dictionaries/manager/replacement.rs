@@ -173,12 +173,13 @@ impl DataKeyManager {
                 }
             },
             |current| {
+                let no_writer = watch.keep_writers_waiting();
                 let is_same = current == Some(&info)
                     && fsops::identity_at(&file.path)? == Some(before)
                     && fsops::identity(&opened, &file.path)? == before
                     && !watch.saw_writer();
                 if is_same {
-                    return Ok(());
+                    return Ok(no_writer);
                 }
                 stopped.set(true);
                 Err(busy(&file, "it is being written"))
@@ -209,16 +210,17 @@ impl DataKeyManager {
     }
 
     /// Writes a new file by `write`, and puts it in the place of the old one if `may_switch`, which gets the old one's entry, then still allows it.
-    fn replace(
+    /// What that returns is kept until it is done.
+    fn replace<G>(
         &self,
         _replacement: &Replacement<'_>,
         file: &Located,
         write: impl FnOnce(&mut EncryptedWriter<Output<'_>>, &Path) -> Result<u64, Error>,
-        may_switch: impl FnOnce(Option<&FileInfo>) -> Result<(), Error>,
+        may_switch: impl FnOnce(Option<&FileInfo>) -> Result<G, Error>,
     ) -> Result<u64, Error> {
         let written = self.write_new(file, write).and_then(|(key, len)| {
             let _locks = self.name_locks.lock(&[file]);
-            may_switch(self.find(file).as_ref().map(|(_, info)| info))?;
+            let _permit = may_switch(self.find(file).as_ref().map(|(_, info)| info))?;
             self.switch(file, &key)?;
             Ok(len)
         });
