@@ -1,6 +1,7 @@
 //! What this crate's own tests share.
 
 pub(crate) mod disk;
+pub(crate) mod schedules;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -51,6 +51,8 @@ part_aarch64() {
     local kernels='test(/^(kernel|provider|cpu)::/)'
     # The emulator takes no advice about memory and describes mappings as it likes, so there is nothing to see of ours.
     local of_the_system='test(=secret::arena::tests::a_slot_is_in_no_core_dump_and_in_no_forked_process)'
+    # Thousands of schedules each, of code that has no instructions of its own there.
+    local of_the_schedules='test(/^dictionaries::manager::tests::schedules::/)'
     local libraries=("${aarch64_packages[@]/#/--package=}") toolchain
     toolchain=$(tests/setup --toolchain-for "$aarch64_target") || {
         echo "no toolchain builds for $aarch64_target: run tests/setup aarch64" >&2
@@ -62,7 +64,7 @@ part_aarch64() {
     export STILLKEY_EXPECT_KERNELS=aes-armv8,sm4-armv8,sm4-neon-aes,sm4-neon,portable
     # An emulator is too slow for every case of the kernels' own tests.
     export STILLKEY_KERNEL_CASES=1/7
-    test_on_aarch64 max "all() - ($of_the_system) - ($of_the_disk)"
+    test_on_aarch64 max "all() - ($of_the_system) - ($of_the_disk) - ($of_the_schedules)"
 }
 
 # usage: test_on_aarch64 PROCESSOR TESTS

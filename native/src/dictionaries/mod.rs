@@ -15,15 +15,10 @@ mod repair;
 mod retired;
 mod sealed_keys;
 mod startup;
+mod sync;
 mod synced;
 #[cfg(test)]
 mod tests;
-
-/// What [`group`] takes from the standard library, gathered so that a test can put other threads and locks in their place.
-mod sync {
-    pub(super) use std::sync::{Mutex, MutexGuard, PoisonError};
-    pub(super) use std::thread::{self, Thread};
-}
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use stillkey_core::error::NotFound;
@@ -18,6 +17,7 @@ use zeroize::Zeroizing;
 use super::follow::{self, Followed, Since};
 use super::manager::{SECOND_NAMES as SECOND, data_path};
 use super::place::Root;
+use super::sync::thread;
 use super::{FileKey, Layout};
 use crate::error::{Error, ErrorKind};
 use crate::fsops;

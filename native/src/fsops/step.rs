@@ -105,7 +105,7 @@ pub(crate) use on_demand::{Op, fault, limit, step};
 #[cfg(test)]
 mod on_demand {
     use super::*;
-    use crate::testing::disk;
+    use crate::testing::{disk, schedules};
 
     /// The kinds of operations that can be made to fail by their kind.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +145,7 @@ mod on_demand {
         act: &Act<'_>,
         operation: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
+        schedules::switch();
         if let Some(op) = act.op() {
             fault::refuse(op)?;
         }

@@ -1,12 +1,12 @@
 //! Changes of entries, made durable in batches.
 
-use std::sync::RwLockReadGuard;
 use std::sync::atomic::Ordering;
 
 use stillkey_core::error::NotFound;
 use stillkey_core::{Batch, FileInfo, Record};
 
 use super::super::log_file::LogFile;
+use super::super::sync::RwLockReadGuard;
 use super::super::{FileKey, Layout};
 use super::{Entries, held};
 use crate::error::Error;

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::mem;
-use std::sync::PoisonError;
 
 use stillkey_core::{DataKey, MasterKey, Method, RotationPolicy, RotationReason};
 
 use super::super::sealed_keys::SealedKeys;
+use super::super::sync::PoisonError;
 use super::{Entries, KeyRing, check_protection, held};
 use crate::error::Error;
 use crate::observe;

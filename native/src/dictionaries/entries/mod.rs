@@ -11,16 +11,19 @@ mod rotation;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard};
 use stillkey_core::{FileDictionary, FileInfo, FileLog, KeyDictionary, Version};
 
 use super::group::Group;
 use super::log_file::LogFile;
 use super::place::{OddNames, Place, Root};
 use super::sealed_keys::SealedKeys;
+use super::sync::{
+    AtomicU64, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, ShardedLock,
+    ShardedLockReadGuard,
+};
 use super::{FileKey, Layout};
 use crate::error::Error;
 use crate::lock::Lock;

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use stillkey_core::{RotationPolicy, RotationReason};
 
-use super::{Entries, held};
+use super::Entries;
 use crate::error::Error;
 
 /// How often it is looked whether a data key is due, at the least. Source: TiKV does the same.
@@ -96,7 +96,7 @@ impl BackgroundRotation {
 
     /// Looks now, and returns when that is done: after the clock was set, for example.
     pub fn look_now(&self) {
-        let mut state = held(&self.signal.state);
+        let mut state = self.signal.lock();
         state.asked += 1;
         let asked = state.asked;
         self.signal.changed.notify_all();
@@ -118,7 +118,7 @@ fn going_on(run: impl FnOnce()) {
 impl Signal {
     /// Reports the looks that were `asked` for as taken, and waits for the next one. `None` when there is to be none.
     fn wait(&self, asked: u64, interval: Duration) -> Option<u64> {
-        let mut state = held(&self.state);
+        let mut state = self.lock();
         state.taken = asked;
         self.changed.notify_all();
         let (state, _) = self
@@ -130,8 +130,13 @@ impl Signal {
         (!state.stop).then_some(state.asked)
     }
 
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stop(&self) {
-        held(&self.state).stop = true;
+        self.lock().stop = true;
         self.changed.notify_all();
     }
 }

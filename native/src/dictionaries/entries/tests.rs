@@ -1,6 +1,7 @@
 //! Entries and keys, as many threads see them.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 use std::thread;
 

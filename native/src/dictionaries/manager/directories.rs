@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use stillkey_core::FileInfo;
 
+use super::super::sync::Mutex;
 use super::located::Located;
 use super::{Change, DataKeyManager, held};
 use crate::error::Error;

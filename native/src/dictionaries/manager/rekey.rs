@@ -3,12 +3,12 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use stillkey_core::error::NotFound;
 use stillkey_core::{FileInfo, KeyEntry, Method};
 
+use super::super::sync::thread;
 use super::DataKeyManager;
 use super::replacement::is_unfinished;
 use crate::error::Error;

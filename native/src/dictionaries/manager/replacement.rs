@@ -7,12 +7,12 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::Mutex;
 
 use stillkey_core::FileInfo;
 use zeroize::Zeroizing;
 
 use super::super::place::Place;
+use super::super::sync::Mutex;
 use super::located::Located;
 use super::{Change, DataKeyManager, FileKey, held};
 use crate::error::Error;

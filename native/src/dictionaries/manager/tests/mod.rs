@@ -5,6 +5,7 @@ mod files;
 mod places;
 mod repairs;
 mod replacements;
+mod schedules;
 
 use std::path::Path;
 
