@@ -92,9 +92,7 @@ impl Header {
         provider: &dyn CipherProvider,
         rng: &mut R,
     ) -> Result<(Self, Body), Error> {
-        if recipients.is_empty() || recipients.len() > MAX_RECIPIENTS {
-            return Err(Misuse::RecipientCount(recipients.len()).into());
-        }
+        check_count(recipients.len())?;
         let chunk_exponent = if options.suite.is_chunked() {
             options.chunk_exponent
         } else {
@@ -121,10 +119,7 @@ impl Header {
             header.recipients.push(recipient);
         }
         let object_keys = header.object_keys(&data_key);
-        header.commitment = object_keys.commitment();
-        header.bytes = header.to_checked_bytes()?;
-        header.mac = object_keys.header_mac(&header.bytes);
-        header.bytes.extend_from_slice(&header.mac);
+        header.finish(&object_keys)?;
         let body = header.body(&object_keys, provider)?;
         Ok((header, body))
     }
@@ -227,6 +222,49 @@ impl Header {
         context: &EncryptionContext,
         provider: &dyn CipherProvider,
     ) -> Result<Body, Error> {
+        let (_, object_keys) = self.authenticate(master_keys, context)?;
+        self.body(&object_keys, provider)
+    }
+
+    /// The header for the same body with other recipients. It goes in the place of this one, whose
+    /// length it need not have; the body stays as it is, byte for byte.
+    ///
+    /// `master_keys` open this header. Each of `added` becomes a recipient. Of the present ones, those
+    /// stay that `keep` chooses, unless an added key has their provider and reference.
+    ///
+    /// The object's keys don't change. A recipient that is left out can't open the new object with its
+    /// master key; one that has kept the old header, or the data key, still can.
+    ///
+    /// # Errors
+    /// Those of [`Header::open`] for `master_keys`, and of [`Header::create`] for the recipients.
+    pub fn reseal<R: TryCryptoRng + ?Sized>(
+        &self,
+        master_keys: &[MasterKey],
+        context: &EncryptionContext,
+        keep: impl Fn(&Recipient) -> bool,
+        added: &[MasterKey],
+        rng: &mut R,
+    ) -> Result<Self, Error> {
+        let (data_key, object_keys) = self.authenticate(master_keys, context)?;
+        let mut fresh = Vec::with_capacity(added.len());
+        for master_key in added {
+            fresh.push(self.make_recipient(master_key, &data_key, context, rng)?);
+        }
+        let mut header = self.clone();
+        header
+            .recipients
+            .retain(|recipient| keep(recipient) && !fresh.iter().any(|new| new.is_of(recipient)));
+        header.recipients.append(&mut fresh);
+        header.finish(&object_keys)?;
+        Ok(header)
+    }
+
+    /// The data key and the keys derived from it, once the header has proved to be what its maker wrote.
+    fn authenticate(
+        &self,
+        master_keys: &[MasterKey],
+        context: &EncryptionContext,
+    ) -> Result<(SecretBytes, ObjectKeys), Error> {
         if keys::context_digest(&self.salt, context)? != self.context_digest {
             return Err(Error::WrongContext);
         }
@@ -240,7 +278,7 @@ impl Header {
         {
             return Err(damaged(0, Finding::HeaderForged));
         }
-        self.body(&object_keys, provider)
+        Ok((data_key, object_keys))
     }
 
     fn unwrap_data_key(
@@ -432,6 +470,16 @@ impl Header {
         Ok(recipient)
     }
 
+    /// Commits to the keys and authenticates what the fields say: from then on, `bytes` is the header.
+    fn finish(&mut self, object_keys: &ObjectKeys) -> Result<(), Error> {
+        check_count(self.recipients.len())?;
+        self.commitment = object_keys.commitment();
+        self.bytes = self.to_checked_bytes()?;
+        self.mac = object_keys.header_mac(&self.bytes);
+        self.bytes.extend_from_slice(&self.mac);
+        Ok(())
+    }
+
     /// All bytes before the authentication code.
     fn to_checked_bytes(&self) -> Result<Vec<u8>, Error> {
         let mut list = Vec::new();
@@ -466,6 +514,11 @@ impl Recipient {
         alloc::format!("{provider} {}", self.wrapped.reference.escape_debug())
     }
 
+    /// Whether both are the same master key's, perhaps in two versions.
+    fn is_of(&self, other: &Self) -> bool {
+        self.provider == other.provider && self.wrapped.reference == other.wrapped.reference
+    }
+
     fn encode_wrapped(&self, out: &mut Vec<u8>) -> Result<(), Error> {
         out.push(self.provider);
         for (bytes, what) in [
@@ -481,6 +534,13 @@ impl Recipient {
         }
         Ok(())
     }
+}
+
+fn check_count(recipients: usize) -> Result<(), Error> {
+    if (1..=MAX_RECIPIENTS).contains(&recipients) {
+        return Ok(());
+    }
+    Err(Misuse::RecipientCount(recipients).into())
 }
 
 fn parse_recipients(list: &[u8]) -> Result<Vec<Recipient>, Error> {

@@ -650,3 +650,71 @@ fn of_several_bad_chunks_the_first_is_named_and_what_stands_before_it_is_given_o
         }
     }
 }
+
+/// The object with its header made for other recipients.
+fn resealed(object: &[u8], keep: fn(&Recipient) -> bool, added: &[MasterKey]) -> Vec<u8> {
+    let header = Header::parse(object).unwrap();
+    let rng = &mut TestRng::default();
+    let resealed = header.reseal(&[raw(1)], &context(), keep, added, rng);
+    [resealed.unwrap().as_bytes(), &object[header_len(object)..]].concat()
+}
+
+#[test]
+fn a_resealed_object_opens_with_its_new_recipients_and_keeps_its_body() {
+    for suite in Suite::ALL {
+        let plaintext = pattern(2 * CHUNK + 5);
+        let object = sealed(suite, &plaintext);
+        let opens = |object: &[u8], key: MasterKey| open(object, &[key], &context());
+        let both = resealed(&object, |_| true, &[raw(2), raw(3)]);
+        assert_eq!(both[header_len(&both)..], object[header_len(&object)..]);
+        for key in [1, 2, 3] {
+            assert_eq!(*opens(&both, raw(key)).unwrap(), plaintext, "{suite} {key}");
+        }
+        let other = resealed(&both, |_| false, &[raw(4)]);
+        assert_eq!(*opens(&other, raw(4)).unwrap(), plaintext, "{suite}");
+        let error = opens(&other, raw(1)).unwrap_err();
+        assert!(matches!(error, Error::WrongMasterKey(_)), "{suite} {error}");
+    }
+}
+
+#[test]
+fn a_recipient_that_is_added_again_replaces_its_first_form() {
+    let object = sealed(Suite::Aes256Gcm, b"a");
+    let again = resealed(&object, |_| true, &[raw(1), raw(2)]);
+    let header = Header::parse(&again).unwrap();
+    assert_eq!(header.recipients().len(), 2);
+    assert_ne!(
+        header.recipients()[0],
+        Header::parse(&object).unwrap().recipients()[0]
+    );
+    assert_eq!(opened(&again).unwrap(), b"a");
+}
+
+#[test]
+fn a_reseal_needs_a_recipients_key_the_context_and_a_recipient() {
+    let object = sealed(Suite::Aes256Gcm, b"a");
+    let header = Header::parse(&object).unwrap();
+    let reseal = |header: &Header, key, context: &EncryptionContext, kept: bool| {
+        let rng = &mut TestRng::default();
+        header
+            .reseal(&[key], context, |_| kept, &[], rng)
+            .unwrap_err()
+    };
+    let error = reseal(&header, raw(2), &context(), true);
+    assert!(matches!(error, Error::WrongMasterKey(_)), "{error}");
+    let error = reseal(&header, raw(1), &EncryptionContext::new(), true);
+    assert!(matches!(error, Error::WrongContext), "{error}");
+    let error = reseal(&header, raw(1), &context(), false);
+    assert!(
+        matches!(error, Error::Misuse(Misuse::RecipientCount(0))),
+        "{error}"
+    );
+    // A header whose list was changed, with a checksum that fits: it must not get a code that vouches for it.
+    let mut forged = object.clone();
+    let checked = header_len(&object) - 36;
+    forged[checked - 33] ^= 1;
+    let checksum = crc32fast::hash(&forged[..checked]).to_be_bytes();
+    forged[checked..checked + 4].copy_from_slice(&checksum);
+    let error = reseal(&Header::parse(&forged).unwrap(), raw(1), &context(), true);
+    assert_eq!(finding(&error), (Part::SealedHeader, Finding::HeaderForged));
+}
