@@ -27,6 +27,17 @@ impl Failure {
         }
     }
 
+    /// What isn't as it was once written, at this byte.
+    pub(crate) fn damaged(finding: &str, at: u64, message: impl Into<String>) -> Self {
+        Self {
+            code: "damaged",
+            reason: "damaged",
+            offset: Some(at),
+            finding: Some(finding.to_owned()),
+            message: message.into(),
+        }
+    }
+
     /// The same failure, found this many units from the start of what was given.
     pub(crate) fn at(mut self, offset: u64) -> Self {
         self.offset = Some(offset);

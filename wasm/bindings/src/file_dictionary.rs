@@ -1,8 +1,8 @@
 //! File dictionaries as columns: 100,000 entries are a dozen arrays, and not as many objects that each cost a call.
 
 use stillkey_core::{
-    FileDictionary as CoreFileDictionary, FileInfo, LocatedRecord, Lost, Reading, Record, Verdict,
-    Version,
+    FileDictionary as CoreFileDictionary, FileInfo, LocatedRecord, Lost, Reading, Record,
+    Recovered, Verdict, Version,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -118,7 +118,7 @@ impl FileDictionary {
             Reading::Strict
         };
         let (mut records, mut places) = (Infos::default(), Places::default());
-        let recovered = CoreFileDictionary::recover_with(file, reading, |located| {
+        let recovered = recovered(file, reading, &mut |located| {
             places.push(located);
             records.push_record(&located.record);
         })?;
@@ -269,12 +269,7 @@ impl Salvaged {
 
     /// The bytes of a `file.dict` with these entries: a log, which is smaller here than another way of writing.
     pub fn bytes(&self) -> Result<Vec<u8>, Failure> {
-        let mut file = EMPTY.to_vec();
-        for (_, name, info) in sorted(&self.dictionary) {
-            let info = info.clone();
-            file.extend(Record::Insert { name, info }.to_bytes()?);
-        }
-        Ok(file)
+        log_of(&self.dictionary)
     }
 
     /// Where each lost part starts, in bytes from the start of the file.
@@ -298,6 +293,50 @@ impl Salvaged {
 
 /// A `file.dict` of version 2 without entries.
 const EMPTY: [u8; 16] = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// The bytes of a `file.dict` with these entries, as records.
+#[inline(never)]
+pub(crate) fn log_of(dictionary: &CoreFileDictionary) -> Result<Vec<u8>, Failure> {
+    let mut file = EMPTY.to_vec();
+    for (_, name, info) in sorted(dictionary) {
+        let info = info.clone();
+        file.extend(Record::Insert { name, info }.to_bytes()?);
+    }
+    Ok(file)
+}
+
+/// A `file.dict` to go on with.
+///
+/// # Errors
+/// A log that isn't whole: a record behind its end would be lost.
+pub(crate) fn opened(file: &[u8]) -> Result<(CoreFileDictionary, Version), Failure> {
+    let recovered = recovered(file, Reading::Strict, &mut |_| {})?;
+    if let Verdict::TornTail { at, dropped } = recovered.verdict {
+        let message = format!(
+            "file.dict: the {dropped} bytes from byte {at} on are a record that was never finished; cut the file off there, \
+             and open what is left"
+        );
+        return Err(Failure::damaged("record torn", at, message));
+    }
+    let version = recovered.version;
+    Ok((recovered.into_dictionary()?, version))
+}
+
+/// One function for all closures.
+#[inline(never)]
+fn recovered(
+    file: &[u8],
+    reading: Reading,
+    each: &mut dyn FnMut(&LocatedRecord<'_>),
+) -> Result<Recovered, Failure> {
+    Ok(CoreFileDictionary::recover_with(
+        file,
+        reading,
+        |located| {
+            each(located);
+        },
+    )?)
+}
 
 #[inline(never)]
 fn entries_of(dictionary: &CoreFileDictionary) -> Infos {

@@ -100,6 +100,15 @@ impl KeyDictionary {
         Ok(reason.map(|reason| name(reason).to_owned()))
     }
 
+    /// Adds a key that was made elsewhere and returns its id; one that is there already has one.
+    pub fn import(&mut self, key: &DataKey, now: u64) -> Result<u64, Failure> {
+        if let Some(id) = self.0.id_of(&key.0) {
+            return Ok(id);
+        }
+        let (secret, method) = (key.0.secret().duplicate(), key.0.cipher().method());
+        Ok(self.0.add(secret, method, now, &mut SysRng)?)
+    }
+
     /// Makes a new key current and returns its id.
     pub fn rotate(&mut self, method: &str, now: u64) -> Result<u64, Failure> {
         let method: Method = method.parse()?;

@@ -11,6 +11,7 @@
 mod envelope;
 mod failure;
 mod file_dictionary;
+mod file_log;
 mod key_dictionary;
 mod keys;
 mod sealed;
@@ -19,7 +20,8 @@ mod stream;
 pub use envelope::{Envelope, Sealing};
 pub use failure::Failure;
 pub use file_dictionary::{FileDictionary, Infos, Salvaged};
+pub use file_log::FileLog;
 pub use key_dictionary::KeyDictionary;
 pub use keys::{DataKey, MasterKey, Secret};
-pub use sealed::{Body, Header, MasterKeys, Opener, Sealer};
+pub use sealed::{Body, ChunkCipher, Header, MasterKeys};
 pub use stream::{CtrStream, Scratch, counter_at, iv_for_tiflash_file, kernel_name};

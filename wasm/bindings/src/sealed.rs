@@ -1,11 +1,14 @@
-//! Sealed objects: the header, and a body piece by piece or by place.
+//! Sealed objects: the header, and a body chunk by chunk.
+
+use std::sync::{Arc, OnceLock};
 
 use getrandom::SysRng;
 use js_sys::Uint8Array;
-use stillkey_core::sealed::{
-    Body as CoreBody, Header as CoreHeader, Opener as CoreOpener, Options, Sealer as CoreSealer,
+use stillkey_core::cipher::{Aead, AeadKernel, AeadKey, CipherProvider, CtrKernel};
+use stillkey_core::sealed::{Body as CoreBody, Header as CoreHeader, Options, SuiteBody};
+use stillkey_core::{
+    Cipher, DataKey, EncryptionContext, Iv, MasterKey as CoreMasterKey, SecretBytes,
 };
-use stillkey_core::{EncryptionContext, MasterKey as CoreMasterKey};
 use wasm_bindgen::prelude::wasm_bindgen;
 use zeroize::Zeroizing;
 
@@ -104,29 +107,142 @@ impl Header {
 
     /// Opens it.
     pub fn open(&self, keys: &MasterKeys) -> Result<Body, Failure> {
-        let body = self.0.open(&keys.keys, &keys.context, &Simd)?;
-        Ok(Body(body))
+        let provider = Keeping::default();
+        let body = self.0.open(&keys.keys, &keys.context, &provider)?;
+        Body::new(body, &self.0, provider)
+    }
+
+    /// The header with the recipients of `added` as well, and without those whose row `keep` has a 0 for.
+    pub fn reseal(
+        &self,
+        keys: &MasterKeys,
+        keep: &[u8],
+        added: &MasterKeys,
+    ) -> Result<Vec<u8>, Failure> {
+        let recipients = self.0.recipients();
+        let kept = |recipient: &_| {
+            let row = recipients.iter().position(|other| other == recipient);
+            row.and_then(|row| keep.get(row))
+                .is_some_and(|kept| *kept != 0)
+        };
+        let added = &added.keys;
+        let header = self
+            .0
+            .reseal(&keys.keys, &keys.context, kept, added, &mut SysRng)?;
+        Ok(header.as_bytes().to_vec())
+    }
+}
+
+/// The module's kernels, and the key that one was made for: WebCrypto and workers have to be given it.
+#[derive(Debug, Default)]
+struct Keeping(OnceLock<SecretBytes>);
+
+impl Keeping {
+    fn keep(&self, key: &SecretBytes) {
+        // A body has one key.
+        drop(self.0.set(key.duplicate()));
+    }
+}
+
+impl CipherProvider for Keeping {
+    fn name(&self, cipher: Cipher) -> &'static str {
+        Simd.name(cipher)
+    }
+
+    fn ctr(&self, key: &DataKey) -> Arc<dyn CtrKernel> {
+        self.keep(key.secret());
+        Simd.ctr(key)
+    }
+
+    fn aead(&self, key: &AeadKey) -> Box<dyn AeadKernel> {
+        self.keep(key.secret());
+        Simd.aead(key)
     }
 }
 
 /// An object's body with its key.
 #[wasm_bindgen]
 #[derive(Debug)]
-pub struct Body(CoreBody);
+pub struct Body {
+    body: CoreBody,
+    key: SecretBytes,
+    iv: Iv,
+    /// Of a new object, the header.
+    header: Vec<u8>,
+}
+
+impl Body {
+    fn new(body: CoreBody, header: &CoreHeader, keeping: Keeping) -> Result<Self, Failure> {
+        let key = keeping.0.into_inner();
+        Ok(Self {
+            body,
+            key: key.ok_or_else(|| Failure::usage("misuse", "a body without a key"))?,
+            iv: header.iv(),
+            header: Vec::new(),
+        })
+    }
+}
 
 #[wasm_bindgen]
 impl Body {
+    /// A new object's body. `suite` is a name.
+    pub fn create(suite: &str, chunk_exponent: u8, keys: &MasterKeys) -> Result<Self, Failure> {
+        let options = Options {
+            suite: suite.parse()?,
+            chunk_exponent,
+        };
+        let provider = Keeping::default();
+        let (header, body) =
+            CoreHeader::create(&options, &keys.keys, &keys.context, &provider, &mut SysRng)?;
+        let mut created = Self::new(body, &header, provider)?;
+        created.header = header.as_bytes().to_vec();
+        Ok(created)
+    }
+
+    /// The header of a new object.
+    pub fn header(&self) -> Vec<u8> {
+        self.header.clone()
+    }
+
+    /// The initialization vector; of chunks, the nonces' prefix is its beginning.
+    pub fn iv(&self) -> Vec<u8> {
+        self.iv.as_bytes().to_vec()
+    }
+
+    /// The body's key in a new array.
+    pub fn danger_key(&self) -> Uint8Array {
+        Uint8Array::from(self.key.danger_bytes())
+    }
+
     /// The stream of a body without integrity.
     pub fn stream(&self) -> Option<CtrStream> {
-        match &self.0 {
-            CoreBody::Stream(stream) => Some(CtrStream::keyless(stream.clone())),
+        match &self.body {
+            CoreBody::Stream(stream) => {
+                Some(CtrStream::with_key(stream.clone(), self.key.duplicate()))
+            }
             _ => None,
         }
     }
 
+    /// Seals one chunk.
+    pub fn seal_chunk(
+        &self,
+        number: u64,
+        last: bool,
+        plaintext: Vec<u8>,
+    ) -> Result<Vec<u8>, Failure> {
+        let plaintext = Zeroizing::new(plaintext);
+        let CoreBody::Chunked(chunks) = &self.body else {
+            return Err(Failure::usage("misuse", "a stream has no chunks"));
+        };
+        let mut sealed = Vec::new();
+        chunks.seal(number, last, &plaintext, &mut sealed)?;
+        Ok(sealed)
+    }
+
     /// Length of the plaintext in a body of `body_len` bytes.
     pub fn plaintext_len(&self, body_len: u64) -> Result<f64, Failure> {
-        Ok(to_number(match &self.0 {
+        Ok(to_number(match &self.body {
             CoreBody::Chunked(chunks) => chunks.layout(body_len)?.plaintext_len,
             _ => body_len,
         }))
@@ -139,94 +255,63 @@ impl Body {
         last: bool,
         sealed: &[u8],
     ) -> Result<Uint8Array, Failure> {
-        let CoreBody::Chunked(chunks) = &self.0 else {
+        let CoreBody::Chunked(chunks) = &self.body else {
             return Err(Failure::usage("misuse", "a stream has no chunks"));
         };
         let mut plaintext = Zeroizing::new(Vec::with_capacity(sealed.len()));
         chunks.open(number, last, sealed, &mut plaintext)?;
         Ok(Uint8Array::from(plaintext.as_slice()))
     }
-
-    /// Goes through it from its start.
-    pub fn opener(self) -> Opener {
-        Opener(Some(CoreOpener::new(self.0)))
-    }
 }
 
-/// Opens a body piece by piece.
+/// A suite's authenticated cipher with its key, for whoever knows the nonces: a worker.
 #[wasm_bindgen]
-#[derive(Debug)]
-pub struct Opener(Option<CoreOpener>);
+pub struct ChunkCipher(Box<dyn AeadKernel>);
 
 #[wasm_bindgen]
-impl Opener {
-    /// Takes bytes of the body in and gives out plaintext.
-    pub fn push(&mut self, body: &[u8]) -> Result<Uint8Array, Failure> {
-        let mut plaintext = Zeroizing::new(Vec::with_capacity(body.len()));
-        let opener = self.0.as_mut().ok_or_else(ended)?;
-        opener.push(body, &mut plaintext)?;
-        Ok(Uint8Array::from(plaintext.as_slice()))
-    }
-
-    /// The end of the body: gives out the last of the plaintext.
-    pub fn finish(&mut self) -> Result<Uint8Array, Failure> {
-        let mut plaintext = Zeroizing::new(Vec::new());
-        let opener = self.0.take().ok_or_else(ended)?;
-        opener.finish(&mut plaintext)?;
-        Ok(Uint8Array::from(plaintext.as_slice()))
-    }
-}
-
-/// Seals an object piece by piece.
-#[wasm_bindgen]
-#[derive(Debug)]
-pub struct Sealer {
-    sealer: Option<CoreSealer>,
-    /// The header, until it has been given out.
-    header: Vec<u8>,
-}
-
-#[wasm_bindgen]
-impl Sealer {
-    /// Starts an object. `suite` is a name.
+impl ChunkCipher {
+    /// Takes the key over. `suite` is a name.
     #[wasm_bindgen(constructor)]
-    pub fn new(suite: &str, chunk_exponent: u8, keys: &MasterKeys) -> Result<Self, Failure> {
-        let options = Options {
-            suite: suite.parse()?,
-            chunk_exponent,
+    pub fn new(suite: &str, key: Vec<u8>) -> Result<Self, Failure> {
+        let key = SecretBytes::new(key);
+        let aead: Aead = match suite.parse::<stillkey_core::sealed::Suite>()?.body() {
+            SuiteBody::Chunked(aead) => aead,
+            _ => return Err(Failure::usage("misuse", "a stream has no chunks")),
         };
-        let mut header = Vec::new();
-        let sealer = CoreSealer::new(
-            &options,
-            &keys.keys,
-            &keys.context,
-            &Simd,
-            &mut SysRng,
-            &mut header,
-        )?;
-        let sealer = Some(sealer);
-        Ok(Self { sealer, header })
+        Ok(Self(Simd.aead(&AeadKey::new(aead, key)?)))
     }
 
-    /// Takes plaintext over and gives out what is sealed, the header first.
-    pub fn push(&mut self, plaintext: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let plaintext = Zeroizing::new(plaintext);
-        let mut out = std::mem::take(&mut self.header);
-        let sealer = self.sealer.as_mut().ok_or_else(ended)?;
-        out.reserve(plaintext.len() + plaintext.len() / 64);
-        sealer.push(&plaintext, &mut out)?;
-        Ok(out)
+    /// Seals a chunk: ciphertext and tag.
+    pub fn seal(&self, nonce: &[u8], plaintext: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let mut chunk = Zeroizing::new(plaintext);
+        let tag = self
+            .0
+            .seal(&nonce_of(nonce)?, chunk.as_mut_slice().into())
+            .map_err(|_| Failure::usage("misuse", "this chunk is too long"))?;
+        let mut sealed = std::mem::take(&mut *chunk);
+        sealed.extend_from_slice(&tag);
+        Ok(sealed)
     }
 
-    /// The end of the plaintext: gives out the rest of the object.
-    pub fn finish(&mut self) -> Result<Vec<u8>, Failure> {
-        let mut out = std::mem::take(&mut self.header);
-        let sealer = self.sealer.take().ok_or_else(ended)?;
-        sealer.finish(&mut out)?;
-        Ok(out)
+    /// Opens a chunk; none when its tag doesn't fit.
+    pub fn open(&self, nonce: &[u8], sealed: &[u8]) -> Result<Option<Uint8Array>, Failure> {
+        let Some((ciphertext, tag)) = sealed.split_last_chunk::<16>() else {
+            return Ok(None);
+        };
+        let mut chunk = Zeroizing::new(ciphertext.to_vec());
+        let data = chunk.as_mut_slice().into();
+        let opened = self.0.open(&nonce_of(nonce)?, data, tag).is_ok();
+        Ok(opened.then(|| Uint8Array::from(chunk.as_slice())))
     }
 }
 
-fn ended() -> Failure {
-    Failure::usage("misuse", "the end was declared before")
+impl std::fmt::Debug for ChunkCipher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ChunkCipher")
+    }
+}
+
+fn nonce_of(nonce: &[u8]) -> Result<[u8; 12], Failure> {
+    let wrong = |_| Failure::usage("misuse", "a nonce has 12 bytes");
+    nonce.try_into().map_err(wrong)
 }

@@ -49,14 +49,14 @@ impl Scratch {
 #[derive(Debug)]
 pub struct CtrStream {
     stream: CoreCtrStream,
-    /// For WebCrypto, which has to be given it.
-    key: Option<SecretBytes>,
+    /// For WebCrypto and workers, which have to be given it.
+    key: SecretBytes,
 }
 
 impl CtrStream {
-    /// A stream whose key isn't known.
-    pub(crate) fn keyless(stream: CoreCtrStream) -> Self {
-        Self { stream, key: None }
+    /// A stream that exists, and its key.
+    pub(crate) fn with_key(stream: CoreCtrStream, key: SecretBytes) -> Self {
+        Self { stream, key }
     }
 }
 
@@ -68,14 +68,13 @@ impl CtrStream {
         let iv = Iv::try_from(iv)?;
         Ok(Self {
             stream: CoreCtrStream::with_provider(&Simd, &key.0, iv),
-            key: Some(key.0.secret().duplicate()),
+            key: key.0.secret().duplicate(),
         })
     }
 
-    /// The key in a new array, if it is known.
-    pub fn danger_key(&self) -> Option<Uint8Array> {
-        let key = self.key.as_ref()?;
-        Some(Uint8Array::from(key.danger_bytes()))
+    /// The key in a new array.
+    pub fn danger_key(&self) -> Uint8Array {
+        Uint8Array::from(self.key.danger_bytes())
     }
 
     /// Encrypts or decrypts the first `len` bytes of `scratch`, which stand at byte `offset` of the file.

@@ -12,7 +12,8 @@ const here = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const root = resolve(here, '../..');
 const dist = join(here, 'dist');
 const target = 'wasm32-unknown-unknown';
-const limit = 250 * 1024;
+// What webpack calls too big, by default, is larger.
+const limit = 244 * 1024;
 const features = [
   'bulk-memory', 'multivalue', 'mutable-globals', 'nontrapping-float-to-int', 'reference-types', 'sign-ext',
 ];
@@ -32,6 +33,8 @@ function build(name, simd, scratch) {
   const cargoHome = process.env.CARGO_HOME ?? join(homedir(), '.cargo');
   const rustflags = [
     `-Ctarget-feature=${simd ? '+' : '-'}simd128`,
+    // LLVM's own limit makes 3 % more, and nothing faster.
+    '-Cllvm-args=-inline-threshold=10',
     // The module says where a panic would be, and shall not say where it was built.
     `--remap-path-prefix=${cargoHome}=cargo`,
     `--remap-path-prefix=${root}=stillkey`,

@@ -99,6 +99,7 @@ export function optionsOf<T extends object>(options: T | undefined, names: reado
     throw usage(`options: no option '${String(name)}'; there ${known}`);
   }
   signalOf(fields.get('signal'));
+  flagOf(fields.get('worker'), 'worker');
   return Object.fromEntries(fields) as Partial<T>;
 }
 
@@ -113,6 +114,10 @@ function isPlain(value: unknown): boolean {
   const prototype = Object.getPrototypeOf(value) as object | null;
   // Every realm has an `Object.prototype` of its own.
   return prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf'));
+}
+
+function flagOf(flag: unknown, name: string): void {
+  if (flag !== undefined && typeof flag !== 'boolean') throw usage(`${name}: true or false is needed, not ${describe(flag)}`);
 }
 
 function signalOf(signal: unknown): void {

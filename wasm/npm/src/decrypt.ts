@@ -1,9 +1,10 @@
 /** Files as streams: through a `TransformStream`, or read lazily from a `Blob` of any size. */
 import { type Bytes, concatenated, copyOf, offsetOf, optionsOf, type Position, u64, viewOf } from './arguments.js';
-import { type AbortOptions, CtrStream } from './ctr-stream.js';
+import { aheadOf, type BackgroundCtr, type BackgroundOptions } from './background.js';
+import { cipherOf, CtrStream } from './ctr-stream.js';
 import { asStillkeyError, guarded, type StillkeyError, usage } from './errors.js';
 import type { FileEntry } from './file-dictionary.js';
-import { describe, rawOf } from './handle.js';
+import { describe } from './handle.js';
 import { KeyDictionary } from './key-dictionary.js';
 import type { NewBytes } from './types.js';
 
@@ -17,13 +18,13 @@ const READ = 1 << 20;
 export type FileInfo = CtrStream | { readonly keys: KeyDictionary; readonly entry: FileEntry };
 
 /** Options of {@link encryptStream} and {@link decryptStream}. */
-export interface StreamOptions extends AbortOptions {
+export interface StreamOptions extends BackgroundOptions {
   /** Where the first byte stands in the file. Default: 0. */
   offset?: Position;
 }
 
 /** Options of {@link decryptBlob}. */
-export interface BlobOptions extends AbortOptions {
+export interface BlobOptions extends BackgroundOptions {
   /** The first byte wanted; from the size on, there is none. Default: 0. */
   start?: Position;
   /** The byte behind the last one wanted. Default: the size of the `Blob`; what lies behind that is left out. */
@@ -36,17 +37,17 @@ export interface BlobOptions extends AbortOptions {
  * @throws {@link StillkeyError} as {@link KeyDictionary.dataKey}. Inside the stream, the reason of `signal`.
  */
 export function encryptStream(info: FileInfo, options?: StreamOptions): TransformStream<Bytes, NewBytes> {
-  const { offset = 0, signal } = guarded(() => optionsOf(options, ['offset', 'signal']));
+  const { offset = 0, ...given } = guarded(() => optionsOf(options, ['offset', 'signal', 'worker']));
   const cipher = guarded(() => new FileCipher(info));
   let at = guarded(() => u64(offset, 'offset'));
-  const ending = new Ending(signal, cipher);
+  const ending = new Ending(given.signal, cipher);
   return new TransformStream({
     start: (controller) => ending.watch(controller),
     async transform(chunk, controller) {
       try {
         const bytes = guarded(() => viewOf(chunk, 'chunk'));
         guarded(() => offsetOf(at, bytes.length));
-        controller.enqueue(await cipher.apply(at, bytes, signal));
+        controller.enqueue(await cipher.apply(at, bytes, given));
         at += BigInt(bytes.length);
       } catch (error) {
         ending.end();
@@ -65,7 +66,8 @@ export function decryptStream(info: FileInfo, options?: StreamOptions): Transfor
 }
 
 /**
- * The plaintext of a `Blob` or `File`, or of a part of it, read as it is asked for: memory doesn't grow with the size.
+ * The plaintext of a `Blob` or `File`, or of a part of it, read as it is asked for: memory doesn't grow with the size. WebCrypto
+ * decrypts AES-128 and AES-256, up to 4 MiB ahead of the reader; with `worker: true`, a worker the others.
  *
  * Where the host has byte streams, as all but Safari have, it is one: `getReader({ mode: 'byob' })` reads into a buffer of the caller's, so
  * that nothing is allocated. {@link readAll} has it in one piece.
@@ -75,21 +77,33 @@ export function decryptStream(info: FileInfo, options?: StreamOptions): Transfor
  * (`unavailable`) when the `Blob` can't be read, and the reason of `signal`.
  */
 export function decryptBlob(blob: Blob, info: FileInfo, options?: BlobOptions): ReadableStream<NewBytes> {
-  const { start = 0, end, signal } = guarded(() => optionsOf(options, ['start', 'end', 'signal']));
+  const { start = 0, end, ...given } = guarded(() => optionsOf(options, ['start', 'end', 'signal', 'worker']));
   const range = guarded(() => rangeOf(blobOf(blob).size, start, end));
   const cipher = guarded(() => new FileCipher(info));
+  if (cipher.isBackground(given.worker)) {
+    return lazily(range, READ, new Ending(given.signal, cipher), {
+      ahead: true,
+      read: async (from, to) => cipher.apply(BigInt(from), await readBlob(blob, from, to), given),
+    });
+  }
   const source = new BlobReader(blob, range);
-  const ending = new Ending(signal, {
+  const ending = new Ending(given.signal, {
     free() {
       cipher.free();
       source.free();
     },
   });
-  return lazily(range, READ, ending, async (from, piece) => {
+  const fill = async (from: number, piece: NewBytes) => {
     await source.fill(piece);
-    signal?.throwIfAborted();
+    given.signal?.throwIfAborted();
     cipher.applyInPlace(BigInt(from), piece);
-  });
+  };
+  const read = async (from: number, to: number) => {
+    const piece = guarded(() => new Uint8Array(to - from));
+    await fill(from, piece);
+    return piece;
+  };
+  return lazily(range, READ, ending, { ahead: false, read, fill });
 }
 
 /**
@@ -160,7 +174,7 @@ class FileCipher {
 
   constructor(info: FileInfo) {
     if (info instanceof CtrStream) {
-      rawOf(info, CtrStream);
+      cipherOf(info);
       this.#stream = info;
       return;
     }
@@ -177,15 +191,23 @@ class FileCipher {
     this.#isOwn = true;
   }
 
+  /** Not while it isn't used: it may be freed by then. */
+  get #cipher(): BackgroundCtr | null {
+    return this.#stream && guarded(() => cipherOf(this.#stream as CtrStream));
+  }
+
+  isBackground(worker: boolean | undefined): boolean {
+    return this.#cipher?.isBackground(worker) ?? false;
+  }
+
   applyInPlace(offset: bigint, bytes: Uint8Array): void {
-    this.#stream?.applyAt(offset, bytes);
+    guarded(() => this.#cipher?.applyNow(offset, bytes));
   }
 
   /** Always a new array. */
-  async apply(offset: bigint, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<NewBytes> {
-    if (this.#stream) return this.#stream.applyAtAsync(offset, bytes, { signal });
-    signal?.throwIfAborted();
-    return copyOf(bytes, 'chunk');
+  async apply(offset: bigint, bytes: Uint8Array, options: BackgroundOptions): Promise<NewBytes> {
+    options.signal?.throwIfAborted();
+    return this.#cipher?.apply(offset, bytes, options) ?? copyOf(bytes, 'chunk');
   }
 
   free(): void {
@@ -215,6 +237,12 @@ export class Ending {
     else this.#unwatch = whenAborted(signal, abort);
   }
 
+  /** What a stream ends with: the reason that was given for it, or an error of this package. */
+  errorOf(error: unknown): unknown {
+    const { aborted, reason } = this.#signal ?? {};
+    return aborted && error === reason ? error : asStillkeyError(error);
+  }
+
   end(): void {
     this.#unwatch?.();
     this.#content?.free();
@@ -237,15 +265,25 @@ function whenAborted(signal: AbortSignal, work: () => void): () => void {
   return () => void works.delete(work);
 }
 
+/** Where a stream's bytes come from. */
+interface Reading {
+  /** Whether pieces are read and worked on before they are asked for, some at a time. */
+  readonly ahead: boolean;
+  /** A piece, which doesn't cross a multiple of the stream's size. */
+  read(from: number, to: number): Promise<NewBytes>;
+  /** Writes the bytes that stand at `from` into the reader's own buffer. */
+  fill?(from: number, piece: NewBytes): Promise<void>;
+}
+
 /**
  * @internal A stream of the bytes of a range, piece by piece, each when it is asked for. Pieces end at multiples of `size`, or where the
- * reader's own buffer does. `fill` writes the bytes that stand at `from`.
+ * reader's own buffer does.
  */
 export function lazily(
   [start, end]: readonly [number, number],
   size: number,
   ending: Ending,
-  fill: (from: number, piece: NewBytes) => Promise<void>,
+  { ahead, read, fill }: Reading,
 ): ReadableStream<NewBytes> {
   let at = start;
   let ended = false;
@@ -256,6 +294,40 @@ export function lazily(
     // A reader that waits with a buffer gets it back.
     request?.respond(0);
   };
+  const [most, running] = [ahead ? aheadOf(size) : 1, [] as Promise<NewBytes>[]];
+  let asked = start;
+  const askOn = () => {
+    while (running.length < most && asked < end) {
+      const to = Math.min(end, (Math.floor(asked / size) + 1) * size);
+      const piece = read(asked, to);
+      // It may fail before it is waited for.
+      piece.catch(() => {});
+      running.push(piece);
+      asked = to;
+    }
+  };
+  /** Of the last piece, what the reader's buffer had no room for. */
+  let rest = new Uint8Array();
+  const next = async (): Promise<NewBytes> => {
+    if (rest.length) return rest;
+    if (!running.length) askOn();
+    const first = running.shift() as Promise<NewBytes>;
+    if (ahead) askOn();
+    return first;
+  };
+  /** Fills the reader's buffer, as far as there is something for it. */
+  const intoBuffer = async (view: Uint8Array): Promise<number> => {
+    if (fill && !ahead) {
+      const piece = view.subarray(0, Math.min(end, (Math.floor(at / size) + 1) * size) - at);
+      await fill(at, piece as NewBytes);
+      return piece.length;
+    }
+    const piece = await next();
+    const length = Math.min(piece.length, view.length);
+    view.set(piece.subarray(0, length));
+    rest = piece.subarray(length);
+    return length;
+  };
   const source = {
     start: (controller: Controller) => ending.watch(controller),
     async pull(controller: Controller) {
@@ -264,15 +336,20 @@ export function lazily(
         if (at >= end) return finish(controller, requested());
         const request = requested();
         const view = request?.view;
-        const length = Math.min(end, (Math.floor(at / size) + 1) * size) - at;
-        const piece = view
-          ? new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, Math.min(view.byteLength, length))
-          : guarded(() => new Uint8Array(length));
-        await fill(at, piece);
-        if (ended) return;
-        at += piece.length;
-        if (request) request.respond(piece.length);
-        else controller.enqueue(piece);
+        let length: number;
+        if (view) {
+          length = await intoBuffer(new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength));
+          if (ended) return;
+          request.respond(length);
+        } else {
+          const piece = await next();
+          if (ended) return;
+          // Its memory goes with it, and the rest of a piece is in memory with what came before.
+          ({ length } = piece);
+          controller.enqueue(piece === rest ? piece.slice() : piece);
+          rest = new Uint8Array();
+        }
+        at += length;
         if (at >= end) finish(controller, requested());
       } catch (error) {
         ended = true;

@@ -4,7 +4,7 @@ import type * as raw from './bindings.js';
 import { type Sealing, sealingOf } from './envelope.js';
 import { guarded, usage } from './errors.js';
 import { describe, Handle, hold, rawOf, wrap } from './handle.js';
-import { DataKey, type MasterKey, rawMasterKey } from './keys.js';
+import { DataKey, type MasterKey, rawDataKey, rawMasterKey } from './keys.js';
 import { type Method, methodName, methods } from './method.js';
 import { wasm } from './module.js';
 import type { NewBytes } from './types.js';
@@ -127,6 +127,16 @@ export class KeyDictionary extends Handle {
       const due = rawOf<raw.KeyDictionary>(this, KeyDictionary).rotation_due(textOf(method, 'method'), u64(period, 'period'), masterKeyIsSecure, u64(now, 'now'));
       return (due as RotationReason | undefined) ?? null;
     });
+  }
+
+  /**
+   * Adds a data key that was made elsewhere and returns its id; a key that is there already keeps the id that it has. The
+   * current key stays current.
+   *
+   * @param now When the key was made, in seconds since 1970-01-01 UTC.
+   */
+  importKey(key: DataKey, now: Position): bigint {
+    return guarded(() => rawOf<raw.KeyDictionary>(this, KeyDictionary).import(rawDataKey(key), u64(now, 'now')));
   }
 
   /** Makes a new random data key, makes it current and returns its id. `now`: seconds since 1970-01-01 UTC. */

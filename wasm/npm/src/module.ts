@@ -2,6 +2,8 @@
 import { type Bytes, copyOf, optionsOf } from './arguments.js';
 import * as bindings from './bindings.js';
 import { asStillkeyError, guarded, type StillkeyError, usage } from './errors.js';
+import { describe } from './handle.js';
+import type { WorkerPort } from './workers.js';
 
 /** Where a module comes from: an address to fetch, its bytes, or a compiled module. */
 export type ModuleSource = string | URL | Bytes | WebAssembly.Module;
@@ -12,16 +14,20 @@ export interface InitOptions {
   simd?: ModuleSource;
   /** The module without them. */
   plain?: ModuleSource;
+  /** The script of the worker that `worker: true` starts, where it doesn't lie beside this package's script. */
+  workerScript?: string | URL;
   /** `false` uses the module without vector instructions even where they exist: for tests and comparisons. */
   preferSimd?: boolean;
 }
 
-/** How a platform gets at its modules; where they can be read at once, set by the entry point. */
-interface Platform {
+/** How a platform gets at its modules and workers; where those can be read at once, set by the entry point. */
+export interface Platform {
   /** The module of this name, to be fetched or compiled. */
   source(name: ModuleName): ModuleSource | Promise<ModuleSource>;
   /** As `source`, at once, where that is possible. */
   sourceNow?(name: ModuleName): Bytes;
+  /** Starts a worker, by the script at this address or by the platform's own. */
+  worker?(at: string | URL | undefined): WorkerPort;
 }
 
 type ModuleName = 'simd' | 'plain';
@@ -36,6 +42,10 @@ const needsSimd = new Uint8Array([
 
 let platform: Platform | undefined;
 let memory: WebAssembly.Memory | undefined;
+/** What runs, for a worker to run it too. */
+let compiled: WebAssembly.Module | undefined;
+let newWorker: Platform['worker'] | undefined;
+let workerScript: string | URL | undefined;
 let loading: Promise<void> | undefined;
 
 /** @internal Says how this platform gets at its modules. */
@@ -51,12 +61,14 @@ export function setPlatform(chosen: Platform): void {
  * @throws {@link StillkeyError} `unsupported` when the module can't be loaded or compiled.
  */
 export function init(options?: InitOptions): Promise<void> {
-  return initFrom(platform?.source, options);
+  return initFrom(platform ?? {}, options);
 }
 
 /** @internal As {@link init}, with the modules that a platform has. */
-export async function initFrom(source: Platform['source'] | undefined, options?: InitOptions): Promise<void> {
-  const given = guarded(() => optionsOf(options, ['simd', 'plain', 'preferSimd']));
+export async function initFrom({ source, worker }: Partial<Platform>, options?: InitOptions): Promise<void> {
+  const given = guarded(() => optionsOf(options, ['simd', 'plain', 'preferSimd', 'workerScript']));
+  newWorker ??= worker;
+  workerScript ??= guarded(() => addressOf(given.workerScript));
   if (memory) return;
   loading ??= load(source, given).catch((error: unknown) => {
     // The next call may try again, perhaps from elsewhere.
@@ -70,7 +82,12 @@ async function load(own: Platform['source'] | undefined, options: InitOptions): 
   const name = choose(options.preferSimd);
   // Bytes are taken before anything is awaited.
   const module = await compile(options[name] ?? (await own?.(name)));
-  if (!memory) start(await WebAssembly.instantiate(module, imports()));
+  if (!memory) start(module, await WebAssembly.instantiate(module, imports()));
+}
+
+function addressOf(script: unknown): string | URL | undefined {
+  if (script === undefined || typeof script === 'string' || script instanceof URL) return script;
+  throw usage(`workerScript: the address of a script is needed, not ${describe(script)}`);
 }
 
 function choose(preferSimd = true): ModuleName {
@@ -94,7 +111,8 @@ function imports(): WebAssembly.Imports {
   return { './bindings_bg.js': bindings as unknown as WebAssembly.ModuleImports };
 }
 
-function start(instance: WebAssembly.Instance): void {
+function start(module: WebAssembly.Module, instance: WebAssembly.Instance): void {
+  compiled = module;
   bindings.__wbg_set_wasm(instance.exports);
   (instance.exports['__wbindgen_start'] as () => void)();
   memory = instance.exports['memory'] as WebAssembly.Memory;
@@ -118,12 +136,25 @@ export function wasmMemory(): WebAssembly.Memory {
   return ready();
 }
 
+/** @internal The module itself. */
+export function wasmModule(): WebAssembly.Module {
+  ready();
+  return compiled as WebAssembly.Module;
+}
+
+/** @internal A new worker. */
+export function workerPort(): WorkerPort {
+  const make = newWorker ?? platform?.worker;
+  if (!make) throw usage('no worker can be started here; leave out worker: true', 'unavailable');
+  return make(workerScript);
+}
+
 function ready(): WebAssembly.Memory {
   if (memory) return memory;
   if (!platform?.sourceNow) throw usage('the WebAssembly module is not loaded yet: await init() first', 'not-ready');
   try {
     const module = new WebAssembly.Module(copyOf(platform.sourceNow(choose()), 'module'));
-    start(new WebAssembly.Instance(module, imports()));
+    start(module, new WebAssembly.Instance(module, imports()));
   } catch (error) {
     throw notLoaded(error);
   }

@@ -1,7 +1,7 @@
 /** Sealed objects: one self-describing file, opened by any of several master keys, whole, in streams, or by ranges. */
 import { type Bytes, concatenated, copyOf, fieldsOf, optionsOf, type Position, textOf, unicodeOf, viewOf } from './arguments.js';
+import { type AbortOptions, BackgroundChunks, BackgroundCtr, type BackgroundOptions, InOrder } from './background.js';
 import type * as raw from './bindings.js';
-import { type AbortOptions, applyAt } from './ctr-stream.js';
 import { blobOf, type BlobOptions, Ending, lazily, rangeOf, readBlob } from './decrypt.js';
 import { guarded, usage } from './errors.js';
 import { describe, Handle, hold, rawOf } from './handle.js';
@@ -54,11 +54,19 @@ export interface Recipient {
   readonly reference: string;
 }
 
-/** What is sealed or opened at once, in bytes: the module's memory doesn't grow with the object. */
-const PIECE = 1 << 20;
+/** Changes of who can open an object, for {@link SealedObject.resealHeader}. */
+export interface ResealOptions extends OpenOptions {
+  /** Master keys that shall open it from now on; one that is a recipient already is wrapped again. */
+  add?: readonly MasterKey[];
+  /** References of the recipients that shall not. */
+  remove?: readonly string[];
+}
 
 /** What is read from a stream object at once, in bytes. */
 const READ = 1 << 20;
+
+/** Bytes that a chunk grows by. */
+const OVERHEAD = 16;
 
 /** An opened object that gives out any part of its plaintext without reading the rest. */
 export class SealedObject extends Handle {
@@ -69,14 +77,16 @@ export class SealedObject extends Handle {
   readonly plaintextLength: number;
 
   readonly #source: Source;
+  readonly #worker: boolean | undefined;
 
-  private constructor(source: Source, header: SealedHeader, body: raw.Body) {
+  private constructor(source: Source, header: SealedHeader, body: Body, worker: boolean | undefined) {
     super();
     if (!source) throw usage('SealedObject: use SealedObject.from(), .open() or .seal()');
     this.#source = source;
+    this.#worker = worker;
     this.header = header;
     hold(this, body);
-    this.plaintextLength = body.plaintext_len(BigInt(source.size - header.length));
+    this.plaintextLength = body.plaintextLength(source.size - header.length);
   }
 
   /**
@@ -104,13 +114,35 @@ export class SealedObject extends Handle {
   static seal(plaintext: Bytes, masterKeys: MasterKey | readonly MasterKey[], options?: SealOptions): NewBytes {
     return guarded(() => {
       const source = viewOf(plaintext, 'plaintext');
-      const sealer = newSealer(masterKeys, optionsOf(options, SEALING));
+      const body = Body.create(masterKeys, optionsOf(options, SEALING));
       try {
-        return concatenated(pieces(source, (piece) => sealer.push(piece), () => sealer.finish()));
+        return body.sealNow(source);
       } finally {
-        sealer.free();
+        body.free();
       }
     });
+  }
+
+  /**
+   * As {@link seal}, in the background: AES-128 and AES-256 by WebCrypto, many times as fast, and with `worker: true` the
+   * others in a worker. `plaintext` is read before this returns.
+   *
+   * @throws {@link StillkeyError} as {@link seal}; the reason of `signal`.
+   */
+  static async sealAsync(
+    plaintext: Bytes,
+    masterKeys: MasterKey | readonly MasterKey[],
+    options?: SealOptions & BackgroundOptions,
+  ): Promise<NewBytes> {
+    const given = guarded(() => optionsOf(options, [...SEALING, 'signal', 'worker']));
+    given.signal?.throwIfAborted();
+    const source = guarded(() => copyOf(plaintext, 'plaintext'));
+    const body = guarded(() => Body.create(masterKeys, given));
+    try {
+      return await body.seal(source, given);
+    } finally {
+      body.free();
+    }
   }
 
   /**
@@ -123,15 +155,64 @@ export class SealedObject extends Handle {
     return guarded(() => {
       const object = viewOf(bytes, 'object');
       const { context } = optionsOf(options, ['context']);
-      const header = parseHeader(object);
-      let opener: raw.Opener | undefined;
+      const { body, length } = opened(object, keysOf(masterKeys, context));
       try {
-        const started = (opener = openBody(header, keysOf(masterKeys, context)).opener());
-        const body = object.subarray(header.len());
-        return concatenated(pieces(body, (piece) => started.push(piece), () => started.finish()));
+        return body.openNow(object.subarray(length));
       } finally {
-        header.free();
-        opener?.free();
+        body.free();
+      }
+    });
+  }
+
+  /**
+   * As {@link open}, in the background, as {@link sealAsync} is. `bytes` are read before this returns.
+   *
+   * @throws {@link StillkeyError} as {@link open}; the reason of `signal`.
+   */
+  static async openAsync(
+    bytes: Bytes,
+    masterKeys: MasterKey | readonly MasterKey[],
+    options?: OpenOptions & BackgroundOptions,
+  ): Promise<NewBytes> {
+    const { context, ...given } = guarded(() => optionsOf(options, ['context', 'signal', 'worker']));
+    given.signal?.throwIfAborted();
+    const object = guarded(() => copyOf(bytes, 'object'));
+    const { body, length } = guarded(() => opened(object, keysOf(masterKeys, context)));
+    try {
+      return await body.open(object.subarray(length), given);
+    } finally {
+      body.free();
+    }
+  }
+
+  /**
+   * The header for the same body with other recipients, which takes the place of the old one: the body stays as it is,
+   * byte for byte. The old header is `SealedObject.header(bytes).length` bytes long, the new one perhaps more or fewer.
+   *
+   * The object's keys don't change: a recipient that is removed can't open the new object, but whoever kept the old header
+   * still can.
+   *
+   * @param bytes The object, or its start with the whole header.
+   * @param masterKeys Keys of which one opens the object.
+   * @throws {@link StillkeyError} as {@link open}; `usage` when no recipient is left, or for a reference in `remove` that
+   * none has (`not-found`).
+   */
+  static resealHeader(bytes: Bytes, masterKeys: MasterKey | readonly MasterKey[], options: ResealOptions): NewBytes {
+    return guarded(() => {
+      const { context, add = [], remove = [] } = optionsOf(options, ['context', 'add', 'remove']);
+      const header = parseHeader(viewOf(bytes, 'object'));
+      let [keys, added]: (raw.MasterKeys | undefined)[] = [];
+      try {
+        keys = keysOf(masterKeys, context);
+        added = keysOf(listOf(add, 'add'), undefined);
+        const references = header.recipient_references();
+        const removed = listOf(remove, 'remove').map((reference) => textOf(reference, 'remove'));
+        const unknown = removed.find((reference) => !references.includes(reference));
+        if (unknown !== undefined) throw usage(`remove: the object has no recipient ${JSON.stringify(unknown)}`, 'not-found');
+        const keep = Uint8Array.from(references, (reference) => (removed.includes(reference) ? 0 : 1));
+        return header.reseal(keys, keep, added) as NewBytes;
+      } finally {
+        for (const handle of [header, keys, added]) handle?.free();
       }
     });
   }
@@ -147,16 +228,16 @@ export class SealedObject extends Handle {
   static async from(
     source: Blob | Bytes,
     masterKeys: MasterKey | readonly MasterKey[],
-    options?: OpenOptions & AbortOptions,
+    options?: OpenOptions & BackgroundOptions,
   ): Promise<SealedObject> {
-    const { context, signal } = guarded(() => optionsOf(options, ['context', 'signal']));
+    const { context, signal, worker } = guarded(() => optionsOf(options, ['context', 'signal', 'worker']));
     const bytes = guarded(() => sourceOf(source));
     const keys = guarded(() => keysOf(masterKeys, context));
-    const object = await SealedObject.#opened(bytes, keys, signal).finally(() => keys.free());
+    const object = await SealedObject.#opened(bytes, keys, signal, worker).finally(() => keys.free());
     const { chunkSize } = object.header;
     if (chunkSize !== null) {
       try {
-        await object.#chunk(Math.max(0, Math.ceil(object.plaintextLength / chunkSize) - 1));
+        await object.#chunk(Math.max(0, Math.ceil(object.plaintextLength / chunkSize) - 1), signal);
         signal?.throwIfAborted();
       } catch (error) {
         object.free();
@@ -166,7 +247,12 @@ export class SealedObject extends Handle {
     return object;
   }
 
-  static async #opened(source: Source, keys: raw.MasterKeys, signal: AbortSignal | undefined): Promise<SealedObject> {
+  static async #opened(
+    source: Source,
+    keys: raw.MasterKeys,
+    signal: AbortSignal | undefined,
+    worker: boolean | undefined,
+  ): Promise<SealedObject> {
     const prefix = await source.read(0, Math.min(source.size, guarded(() => wasm().Header.prefix_len())));
     const length = guarded(() => wasm().Header.len_of(prefix));
     const start = await source.read(0, Math.min(source.size, length));
@@ -174,7 +260,13 @@ export class SealedObject extends Handle {
     return guarded(() => {
       const header = parseHeader(start);
       try {
-        return new SealedObject(source, headerOf(header), header.open(keys));
+        const body = new Body(header.open(keys), header);
+        try {
+          return new SealedObject(source, headerOf(header), body, worker);
+        } catch (error) {
+          body.free();
+          throw error;
+        }
       } finally {
         header.free();
       }
@@ -192,27 +284,30 @@ export class SealedObject extends Handle {
     const { signal } = guarded(() => optionsOf(options, ['signal']));
     const [from, to] = guarded(() => rangeOf(this.plaintextLength, start, end));
     const result = guarded(() => new Uint8Array(to - from));
-    let at = from;
-    for (const size = this.#readSize; at < to; ) {
+    let at = 0;
+    const pieces = new InOrder(this.#readSize, (piece) => {
+      result.set(piece, at);
+      at += piece.length;
+    });
+    for (const [start, end] of within(from, to, this.#readSize)) {
       signal?.throwIfAborted();
-      const next = Math.min(to, (Math.floor(at / size) + 1) * size);
-      result.set(await this.#readWithin(at, next), at - from);
-      at = next;
+      await pieces.add(this.#readWithin(start, end, signal));
     }
+    await pieces.end();
     return result;
   }
 
   /**
-   * The plaintext, or a part of it, read as it is asked for.
+   * The plaintext, or a part of it, read as it is asked for, and up to 4 MiB ahead where the background works on it.
    *
    * @throws {@link StillkeyError} `usage` for a range that can't be. Inside the stream, as {@link read}.
    */
   stream(options?: BlobOptions): ReadableStream<NewBytes> {
-    const { start, end, signal } = guarded(() => optionsOf(options, ['start', 'end', 'signal']));
+    const { start, end, signal, worker } = guarded(() => optionsOf(options, ['start', 'end', 'signal', 'worker']));
     const range = guarded(() => rangeOf(this.plaintextLength, start, end));
-    return lazily(range, this.#readSize, new Ending(signal), async (from, piece) => {
-      piece.set(await this.#readWithin(from, from + piece.length));
-    });
+    const works = worker ?? this.#worker;
+    const ahead = guarded(() => rawOf<Body>(this, SealedObject).isBackground(works));
+    return lazily(range, this.#readSize, new Ending(signal), { ahead, read: (from, to) => this.#readWithin(from, to, signal, works) });
   }
 
   get #readSize(): number {
@@ -220,37 +315,26 @@ export class SealedObject extends Handle {
   }
 
   /** The plaintext of a range that doesn't cross a multiple of the size that is read at once. */
-  async #readWithin(from: number, to: number): Promise<NewBytes> {
+  async #readWithin(from: number, to: number, signal: AbortSignal | undefined, worker = this.#worker): Promise<NewBytes> {
     const { chunkSize, length } = this.header;
     if (chunkSize === null) {
       const bytes = await this.#source.read(length + from, length + to);
-      guarded(() => {
-        const stream = rawOf<raw.Body>(this, SealedObject).stream();
-        if (!stream) throw usage('this object has no stream');
-        try {
-          applyAt(stream, from, bytes);
-        } finally {
-          stream.free();
-        }
-      });
-      return bytes;
+      return guarded(() => rawOf<Body>(this, SealedObject)).apply(BigInt(from), bytes, { signal, worker });
     }
     const number = Math.floor(from / chunkSize);
-    const chunk = await this.#chunk(number);
+    const chunk = await this.#chunk(number, signal, worker);
     const first = number * chunkSize;
     return from === first && to - from === chunk.length ? chunk : chunk.slice(from - first, to - first);
   }
 
-  async #chunk(number: number): Promise<NewBytes> {
+  async #chunk(number: number, signal: AbortSignal | undefined, worker = this.#worker): Promise<NewBytes> {
     const { chunkSize, length } = this.header;
-    const sealedSize = (chunkSize ?? 0) + 16;
+    const sealedSize = (chunkSize ?? 0) + OVERHEAD;
     const at = length + number * sealedSize;
     const end = Math.min(this.#source.size, at + sealedSize);
     const sealed = await this.#source.read(at, end);
-    return guarded(() => {
-      const body = rawOf<raw.Body>(this, SealedObject);
-      return body.open_chunk(BigInt(number), end === this.#source.size, sealed) as NewBytes;
-    });
+    const body = guarded(() => rawOf<Body>(this, SealedObject));
+    return body.openChunk(number, end === this.#source.size, sealed, { signal, worker });
   }
 }
 
@@ -261,11 +345,28 @@ export class SealedObject extends Handle {
  */
 export function sealStream(
   masterKeys: MasterKey | readonly MasterKey[],
-  options?: SealOptions & AbortOptions,
+  options?: SealOptions & BackgroundOptions,
 ): TransformStream<Bytes, NewBytes> {
-  const given = guarded(() => optionsOf(options, [...SEALING, 'signal']));
-  const sealer = guarded(() => newSealer(masterKeys, given));
-  return through(new Ending(given.signal, sealer), (piece) => sealer.push(piece), () => sealer.finish());
+  const given = guarded(() => optionsOf(options, [...SEALING, 'signal', 'worker']));
+  const body = guarded(() => Body.create(masterKeys, given));
+  return through(new Ending(given.signal, body), (emit) => {
+    const pieces = body.sealing(given, emit);
+    let begun = false;
+    const begin = () => {
+      if (!begun) emit(body.header);
+      begun = true;
+    };
+    return {
+      push(piece) {
+        begin();
+        return pieces.push(piece);
+      },
+      finish() {
+        begin();
+        return pieces.finish();
+      },
+    };
+  });
 }
 
 /**
@@ -276,77 +377,323 @@ export function sealStream(
  */
 export function openStream(
   masterKeys: MasterKey | readonly MasterKey[],
-  options?: OpenOptions & AbortOptions,
+  options?: OpenOptions & BackgroundOptions,
 ): TransformStream<Bytes, NewBytes> {
-  const { context, signal } = guarded(() => optionsOf(options, ['context', 'signal']));
+  const { context, ...given } = guarded(() => optionsOf(options, ['context', 'signal', 'worker']));
   const keys = guarded(() => keysOf(masterKeys, context));
   let start: Uint8Array = new Uint8Array();
-  let opener: raw.Opener | undefined;
+  let body: Body | undefined;
+  let isFreed = false;
   const content = {
     free() {
+      isFreed = true;
       keys.free();
-      opener?.free();
+      body?.free();
     },
   };
-  const open = (bytes: Uint8Array) => {
-    const header = parseHeader(bytes);
-    try {
-      opener = header.open(keys).opener();
-      return opener.push(bytes.subarray(header.len()));
-    } finally {
-      header.free();
-    }
-  };
-  return through(
-    new Ending(signal, content),
-    (piece) => {
-      if (opener) return opener.push(piece);
-      const { Header } = wasm();
-      start = concatenated([start, piece]);
-      const known = start.length >= Header.prefix_len();
-      if (!known || start.length < Header.len_of(start)) return new Uint8Array();
-      return open(start);
-    },
-    () => {
-      // Cut off before the header's end: parsing it says so.
-      if (!opener) open(start);
-      return opener?.finish() ?? new Uint8Array();
-    },
-  );
+  return through(new Ending(given.signal, content), (emit) => {
+    let pieces: Pieces | undefined;
+    const open = (bytes: Uint8Array) => {
+      if (isFreed) throw usage('the stream has ended', 'freed');
+      const header = parseHeader(bytes);
+      try {
+        body = new Body(header.open(keys), header);
+        pieces = body.opening(given, emit);
+        return pieces.push(bytes.subarray(header.len()));
+      } finally {
+        header.free();
+      }
+    };
+    return {
+      push(piece) {
+        if (pieces) return pieces.push(piece);
+        const { Header } = wasm();
+        start = concatenated([start, piece]);
+        const known = start.length >= Header.prefix_len();
+        return known && start.length >= Header.len_of(start) ? open(start) : undefined;
+      },
+      async finish() {
+        // Cut off before the header's end: parsing it says so.
+        if (!pieces) await open(start);
+        await pieces?.finish();
+      },
+    };
+  });
 }
 
-/** What the module returns is never shared, which its types don't say. */
-type Push = (piece: Uint8Array) => Uint8Array;
-type Finish = () => Uint8Array;
+/** What goes through a stream; what comes out is emitted. */
+interface Pieces {
+  push(piece: Uint8Array): Promise<void> | void;
+  finish(): Promise<void> | void;
+}
 
-function through(ending: Ending, push: Push, finish: Finish): TransformStream<Bytes, NewBytes> {
-  const attempt = (work: () => void) => {
+type Emit = (bytes: NewBytes) => void;
+
+function through(ending: Ending, start: (emit: Emit) => Pieces): TransformStream<Bytes, NewBytes> {
+  let pieces: Pieces;
+  const attempt = async (work: () => Promise<void> | void) => {
     try {
-      guarded(work);
+      await guarded(work);
     } catch (error) {
       ending.end();
-      throw error;
+      throw ending.errorOf(error);
     }
   };
   return new TransformStream({
-    start: (controller) => ending.watch(controller),
-    transform(chunk, controller) {
-      attempt(() => {
-        for (const piece of inPieces(viewOf(chunk, 'chunk'))) {
-          const out = push(piece);
-          if (out.length) controller.enqueue(out as NewBytes);
-        }
+    start(controller) {
+      ending.watch(controller);
+      pieces = start((bytes) => {
+        if (bytes.length) controller.enqueue(bytes);
       });
     },
-    flush(controller) {
-      attempt(() => {
-        const out = finish();
-        if (out.length) controller.enqueue(out as NewBytes);
+    transform: (chunk) => attempt(() => pieces.push(viewOf(chunk, 'chunk'))),
+    flush: () =>
+      attempt(async () => {
+        await pieces.finish();
         ending.end();
-      });
-    },
+      }),
     cancel: () => ending.end(),
   } as Transformer<Bytes, NewBytes>);
+}
+
+/** The body of an object with its key. */
+class Body {
+  readonly #body: raw.Body;
+  readonly #chunkSize: number | null;
+  readonly #chunks: BackgroundChunks;
+  readonly #stream: BackgroundCtr | null = null;
+
+  /** Takes `body` over. `about`: its header, or what a new one is made with. */
+  constructor(body: raw.Body, about: { suite(): string; chunk_size(): number | undefined }) {
+    this.#body = body;
+    this.#chunkSize = about.chunk_size() ?? null;
+    this.#chunks = new BackgroundChunks(body, about.suite());
+    const stream = body.stream();
+    if (stream) this.#stream = new BackgroundCtr(stream, about.suite(), body.iv());
+  }
+
+  /** The body of a new object. */
+  static create(masterKeys: MasterKey | readonly MasterKey[], options: SealOptions): Body {
+    const { suite = 'aes256-gcm', chunkSize = 64 << 10, context } = options;
+    const exponent = typeof chunkSize === 'number' ? Math.log2(chunkSize) : NaN;
+    if (!Number.isInteger(exponent) || exponent < 12 || exponent > 24) {
+      const shown = typeof chunkSize === 'number' ? chunkSize : describe(chunkSize);
+      throw usage(`chunkSize: ${shown} is not a power of two from 4 KiB to 16 MiB; use a number such as 65536`);
+    }
+    const keys = keysOf(masterKeys, context);
+    try {
+      const body = wasm().Body.create(textOf(suite, 'suite'), exponent, keys);
+      const header = parseHeader(body.header());
+      try {
+        return new Body(body, header);
+      } finally {
+        header.free();
+      }
+    } finally {
+      keys.free();
+    }
+  }
+
+  /** The header of a new object. */
+  get header(): NewBytes {
+    return this.#body.header() as NewBytes;
+  }
+
+  plaintextLength(bodyLength: number): number {
+    return this.#body.plaintext_len(BigInt(bodyLength));
+  }
+
+  isBackground(worker: boolean | undefined): boolean {
+    return (this.#stream ?? this.#chunks).isBackground(worker);
+  }
+
+  sealNow(plaintext: Uint8Array): NewBytes {
+    const parts: Uint8Array[] = [this.header];
+    this.#each(plaintext, 0, (number, last, piece) => parts.push(this.#chunks.sealNow(number, last, piece)), (all) => parts.push(all));
+    return concatenated(parts);
+  }
+
+  openNow(bytes: Uint8Array): NewBytes {
+    const parts: Uint8Array[] = [];
+    this.#each(bytes, OVERHEAD, (number, last, piece) => parts.push(this.#chunks.openNow(number, last, piece)), (all) => parts.push(all));
+    return concatenated(parts);
+  }
+
+  #each(
+    bytes: Uint8Array,
+    overhead: number,
+    chunk: (number: number, last: boolean, piece: Uint8Array) => void,
+    stream: (bytes: Uint8Array) => void,
+  ): void {
+    if (this.#stream) {
+      const copy = copyOf(bytes, 'object');
+      this.#stream.applyNow(0n, copy);
+      return stream(copy);
+    }
+    for (const [number, last, piece] of chunksOf(bytes, (this.#chunkSize ?? 0) + overhead)) chunk(number, last, piece);
+  }
+
+  /** `plaintext` is nobody else's. */
+  async seal(plaintext: NewBytes, options: BackgroundOptions): Promise<NewBytes> {
+    const { header } = this;
+    if (this.#stream) return concatenated([header, await this.#stream.apply(0n, plaintext, options)]);
+    const size = this.#chunkSize as number;
+    const count = Math.max(1, Math.ceil(plaintext.length / size));
+    const result = guarded(() => new Uint8Array(header.length + plaintext.length + count * OVERHEAD));
+    result.set(header);
+    await this.#all(plaintext, size, result.subarray(header.length), (number, last, piece) => this.#chunks.seal(number, last, piece, options), options);
+    return result;
+  }
+
+  /** `bytes` are nobody else's. */
+  async open(bytes: NewBytes, options: BackgroundOptions): Promise<NewBytes> {
+    if (this.#stream) return this.#stream.apply(0n, bytes, options);
+    const size = (this.#chunkSize as number) + OVERHEAD;
+    const [whole, rest] = [Math.floor(bytes.length / size), bytes.length % size];
+    // What is shorter than its tag doesn't open.
+    const length = whole * (size - OVERHEAD) + Math.max(0, rest - OVERHEAD);
+    const result = guarded(() => new Uint8Array(length));
+    await this.#all(bytes, size, result, (number, last, piece) => this.#chunks.open(number, last, piece, options), options);
+    return result;
+  }
+
+  async #all(
+    bytes: NewBytes,
+    size: number,
+    result: NewBytes,
+    work: (number: number, last: boolean, piece: NewBytes) => Promise<NewBytes>,
+    { signal, worker }: BackgroundOptions,
+  ): Promise<void> {
+    await this.#chunks.ready();
+    let at = 0;
+    const results = new InOrder(size, (piece) => {
+      result.set(piece, at);
+      at += piece.length;
+    });
+    for (const [number, last, piece] of chunksOf(bytes, size)) {
+      signal?.throwIfAborted();
+      // The worker takes over what it gets.
+      await results.add(work(number, last, (worker ? piece.slice() : piece) as NewBytes));
+    }
+    await results.end();
+  }
+
+  async apply(start: bigint, bytes: NewBytes, options: BackgroundOptions): Promise<NewBytes> {
+    if (!this.#stream) throw usage('this object has no stream');
+    return this.#stream.apply(start, bytes, options);
+  }
+
+  async openChunk(number: number, last: boolean, sealed: NewBytes, options: BackgroundOptions): Promise<NewBytes> {
+    await this.#chunks.ready();
+    return this.#chunks.open(number, last, sealed, options);
+  }
+
+  /** Seals what is pushed. */
+  sealing(options: BackgroundOptions, emit: Emit): Pieces {
+    return this.#pieces(0, (number, last, piece) => this.#chunks.seal(number, last, piece, options), options, emit);
+  }
+
+  /** Opens what is pushed. */
+  opening(options: BackgroundOptions, emit: Emit): Pieces {
+    return this.#pieces(OVERHEAD, (number, last, piece) => this.#chunks.open(number, last, piece, options), options, emit);
+  }
+
+  #pieces(
+    overhead: number,
+    work: (number: number, last: boolean, piece: NewBytes) => Promise<NewBytes>,
+    options: BackgroundOptions,
+    emit: Emit,
+  ): Pieces {
+    const stream = this.#stream;
+    if (stream) {
+      let at = 0n;
+      return {
+        async push(piece) {
+          const start = at;
+          at += BigInt(piece.length);
+          emit(await stream.apply(start, piece, options));
+        },
+        finish() {},
+      };
+    }
+    const size = (this.#chunkSize as number) + overhead;
+    const [gathered, results] = [new Gathered(size), new InOrder(size, emit)];
+    const chunks = this.#chunks;
+    let number = 0;
+    return {
+      async push(piece) {
+        await chunks.ready();
+        for (const chunk of gathered.add(piece)) await results.add(work(number++, false, chunk));
+      },
+      async finish() {
+        await chunks.ready();
+        await results.add(work(number, true, gathered.rest()));
+        await results.end();
+      },
+    };
+  }
+
+  free(): void {
+    this.#chunks.forget();
+    this.#stream?.free();
+    this.#body.free();
+  }
+}
+
+/** Bytes that come together until there is a chunk, and more: only then is it known not to be the last. */
+class Gathered {
+  readonly #size: number;
+  #chunk: NewBytes = new Uint8Array();
+  #length = 0;
+
+  constructor(size: number) {
+    this.#size = size;
+  }
+
+  *add(bytes: Uint8Array): Generator<NewBytes> {
+    for (let at = 0; at < bytes.length; ) {
+      if (this.#length === this.#size) yield this.rest();
+      const piece = bytes.subarray(at, at + this.#size - this.#length);
+      this.#room(this.#length + piece.length);
+      this.#chunk.set(piece, this.#length);
+      this.#length += piece.length;
+      at += piece.length;
+    }
+  }
+
+  /** What there is; from then on, there is nothing. */
+  rest(): NewBytes {
+    const chunk = this.#length === this.#chunk.length ? this.#chunk : this.#chunk.slice(0, this.#length);
+    this.#chunk = new Uint8Array();
+    this.#length = 0;
+    return chunk;
+  }
+
+  /** Large chunks may be small ones after all. */
+  #room(length: number): void {
+    if (length <= this.#chunk.length) return;
+    const chunk = new Uint8Array(Math.min(this.#size, Math.max(2 * length, 64 << 10)));
+    chunk.set(this.#chunk.subarray(0, this.#length));
+    this.#chunk = chunk;
+  }
+}
+
+/** The chunks of a body: their numbers, whether each is the last, and their bytes. There is always one. */
+function* chunksOf(bytes: Uint8Array, size: number): Generator<[number: number, last: boolean, piece: Uint8Array]> {
+  let number = 0;
+  do {
+    const end = (number + 1) * size;
+    yield [number, end >= bytes.length, bytes.subarray(number * size, end)];
+  } while (++number * size < bytes.length);
+}
+
+/** The parts of a range, none of which crosses a multiple of `size`. */
+function* within(from: number, to: number, size: number): Generator<[from: number, to: number]> {
+  for (let at = from; at < to; ) {
+    const next = Math.min(to, (Math.floor(at / size) + 1) * size);
+    yield [at, next];
+    at = next;
+  }
 }
 
 /** Where an object is. */
@@ -384,30 +731,23 @@ function headerOf(header: raw.Header): SealedHeader {
   };
 }
 
-/** Takes the keys over. */
-function openBody(header: raw.Header, keys: raw.MasterKeys): raw.Body {
+/** Takes the keys over. `object`: with its whole header, whose length is said. */
+function opened(object: Uint8Array, keys: raw.MasterKeys): { body: Body; length: number } {
+  let header: raw.Header | undefined;
   try {
-    return header.open(keys);
+    header = parseHeader(object);
+    return { body: new Body(header.open(keys), header), length: header.len() };
   } finally {
+    header?.free();
     keys.free();
   }
 }
 
 const SEALING = ['suite', 'chunkSize', 'context'] as const;
 
-function newSealer(masterKeys: MasterKey | readonly MasterKey[], options: SealOptions): raw.Sealer {
-  const { suite = 'aes256-gcm', chunkSize = 64 << 10, context } = options;
-  const exponent = typeof chunkSize === 'number' ? Math.log2(chunkSize) : NaN;
-  if (!Number.isInteger(exponent) || exponent < 12 || exponent > 24) {
-    const shown = typeof chunkSize === 'number' ? chunkSize : describe(chunkSize);
-    throw usage(`chunkSize: ${shown} is not a power of two from 4 KiB to 16 MiB; use a number such as 65536`);
-  }
-  const keys = keysOf(masterKeys, context);
-  try {
-    return new (wasm().Sealer)(textOf(suite, 'suite'), exponent, keys);
-  } finally {
-    keys.free();
-  }
+function listOf<T>(list: readonly T[], name: string): readonly T[] {
+  if (!Array.isArray(list)) throw usage(`${name}: an array is needed, not ${describe(list)}`);
+  return list;
 }
 
 function keysOf(masterKeys: MasterKey | readonly MasterKey[], context: EncryptionContext | undefined): raw.MasterKeys {
@@ -428,13 +768,4 @@ function keysOf(masterKeys: MasterKey | readonly MasterKey[], context: Encryptio
 function pairsOf(context: EncryptionContext | undefined): Iterable<[string, unknown]> {
   if (context === undefined) return [];
   return context instanceof Map ? context : fieldsOf(context, 'context', 'a plain object or a Map');
-}
-
-function* inPieces(bytes: Uint8Array): Generator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE);
-}
-
-function* pieces(bytes: Uint8Array, push: Push, finish: Finish): Generator<Uint8Array> {
-  for (const piece of inPieces(bytes)) yield push(piece);
-  yield finish();
 }

@@ -108,6 +108,7 @@ function copyOf(value, copies) {
     copies.push({ original: value, copy, before: bytesOf(copy).slice() });
     return copy;
   }
+  if (Array.isArray(value)) return value.map((part) => copyOf(part, copies));
   // Options, entries, messages; and nothing with a life of its own.
   const isPlain =
     typeof value === 'object' &&

@@ -5,4 +5,5 @@ import simd from 'stillkey/simd.wasm';
 import { roundTrip } from './round-trip.mjs';
 
 const at = (path) => new URL(path, import.meta.url);
-globalThis.result = init({ simd: at(simd), plain: at(plain) }).then(roundTrip);
+// The worker's script is an entry point of its own.
+globalThis.result = init({ simd: at(simd), plain: at(plain), workerScript: at('worker.js') }).then(roundTrip);

@@ -1,7 +1,7 @@
 import { CtrStream, DataKey, kernelName } from 'stillkey';
 
 /** Encrypts and decrypts; the bytes as hexadecimal digits. */
-export function roundTrip() {
+export async function roundTrip() {
   const key = DataKey.fromBytes('sm4-ctr', new Uint8Array(16).fill(7));
   const stream = new CtrStream(key, new Uint8Array(16).fill(9));
   const data = new TextEncoder().encode('what was bundled');
@@ -9,5 +9,9 @@ export function roundTrip() {
   stream.applyAt(5, data);
   const encrypted = hex();
   stream.applyAt(5, data);
-  return { encrypted, decrypted: new TextDecoder().decode(data), kernel: kernelName() };
+  const long = new Uint8Array(100_000);
+  const inWorker = await stream.applyAtAsync(0, long, { worker: true });
+  stream.applyAt(0, long);
+  const same = inWorker.every((byte, i) => byte === long[i]);
+  return { same, encrypted, decrypted: new TextDecoder().decode(data), kernel: kernelName() };
 }

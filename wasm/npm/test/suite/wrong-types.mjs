@@ -3,7 +3,7 @@ import { collect, equal, ok, plaintext, streamOf, thrownBy } from '../harness.mj
 import { fileDictionary } from './api.mjs';
 
 export function define(stillkey, { test }) {
-  const { CtrStream, DataKey, Envelope, FileDictionary, KeyDictionary, MasterKey } = stillkey;
+  const { CtrStream, DataKey, Envelope, FileDictionary, FileLog, KeyDictionary, MasterKey } = stillkey;
   const { SealedObject, StillkeyError } = stillkey;
 
   const detached = new Uint8Array(8);
@@ -53,7 +53,7 @@ export function define(stillkey, { test }) {
     Blob.prototype,
     ReadableStream.prototype,
     ...[MasterKey, DataKey, CtrStream, KeyDictionary, FileDictionary, Envelope]
-      .concat(SealedObject)
+      .concat(SealedObject, FileLog)
       .flatMap(({ prototype }) => [prototype, Object.create(prototype)]),
   ];
 
@@ -69,6 +69,10 @@ export function define(stillkey, { test }) {
     const handles = {
       SealedObject: await SealedObject.from(object, key),
       FileDictionary: FileDictionary.parse(fileDictionary(['a'])),
+      // Each call finds it as the first one did.
+      get FileLog() {
+        return new FileLog(fileDictionary(['a']));
+      },
       MasterKey: key,
       DataKey: dataKey,
       CtrStream: stream,
@@ -81,21 +85,22 @@ export function define(stillkey, { test }) {
       entry: { name: 'a', keyId, method: 'sm4-ctr', methodNumber: 5, iv: new Uint8Array(16) },
     };
     const sealing = { suite: 'aes256-gcm', chunkSize: 4096, context: { a: 'b' } };
-    const range = { start: 0, end: 2, signal };
+    const range = { start: 0, end: 2, signal, worker: false };
+    const background = { signal, worker: false };
     const [message] = FileDictionary.parse(fileDictionary(['a', 'b'])).toMessage();
     const table = {
-      init: [{ preferSimd: true, simd: new Uint8Array(8), plain: new Uint8Array(8) }],
+      init: [{ preferSimd: true, simd: new Uint8Array(8), plain: new Uint8Array(8), workerScript: '' }],
       kernelName: [],
       ivForTiflashFile: [new Uint8Array(16), 'name'],
-      encryptStream: [info, { offset: 0, signal }],
-      decryptStream: [stream, { offset: 0, signal }],
+      encryptStream: [info, { offset: 0, ...background }],
+      decryptStream: [stream, { offset: 0, ...background }],
       decryptBlob: [new Blob(['abc']), info, range],
       readAll: [streamOf([plaintext(9)])],
-      sealStream: [[key], { ...sealing, signal }],
-      openStream: [key, { context: {}, signal }],
+      sealStream: [[key], { ...sealing, ...background }],
+      openStream: [key, { context: {}, ...background }],
       'new CtrStream': [dataKey, new Uint8Array(16)],
       'CtrStream#applyAt': [0, plaintext(9)],
-      'CtrStream#applyAtAsync': [0, plaintext(9), { signal }],
+      'CtrStream#applyAtAsync': [0, plaintext(9), background],
       'Envelope.parse': [envelope.toBytes()],
       'Envelope.seal': [plaintext(9), key],
       'Envelope#open': [key],
@@ -119,6 +124,13 @@ export function define(stillkey, { test }) {
       'KeyDictionary#dataKey': [keyId, 'sm4-ctr'],
       'KeyDictionary#rotationDue': [{ method: 'sm4-ctr', period: 7 }, true, 0],
       'KeyDictionary#rotate': ['sm4-ctr', 0],
+      'KeyDictionary#importKey': [dataKey, 0],
+      'new FileLog': [fileDictionary(['a'])],
+      'FileLog#find': ['a'],
+      'FileLog#write': [[{ insert: info.entry }, { remove: 'a' }]],
+      'FileLog#compact': [],
+      'FileLog#commit': [],
+      'FileLog#discard': [],
       'MasterKey.fromBytes': [new Uint8Array(32)],
       'MasterKey.fromHex': ['0'.repeat(64)],
       'MasterKey.random': [],
@@ -130,8 +142,11 @@ export function define(stillkey, { test }) {
       'SecretBytes#dangerExport': [],
       'SealedObject.header': [object],
       'SealedObject.seal': [plaintext(9), [key], sealing],
+      'SealedObject.sealAsync': [plaintext(9), [key], { ...sealing, ...background }],
       'SealedObject.open': [object, key, { context: {} }],
-      'SealedObject.from': [new Blob([object]), [key], { context: {}, signal }],
+      'SealedObject.openAsync': [object, key, { context: {}, ...background }],
+      'SealedObject.resealHeader': [object, [key], { context: {}, add: [key], remove: [] }],
+      'SealedObject.from': [new Blob([object]), [key], { context: {}, ...background }],
       'SealedObject#read': [0, 2, { signal }],
       'SealedObject#stream': [range],
     };
@@ -142,8 +157,7 @@ export function define(stillkey, { test }) {
     const [, made, type, kind, method] = /^(new )?(\w+)([.#])?(\w+)?$/.exec(name);
     if (made) return (...args) => new stillkey[type](...args);
     if (!method) return stillkey[type];
-    const owner = kind === '#' ? handles[type] : stillkey[type];
-    return (...args) => owner[method](...args);
+    return (...args) => (kind === '#' ? handles[type] : stillkey[type])[method](...args);
   }
 
   test('every entry point is among those that are given wrong values', async () => {
@@ -180,8 +194,8 @@ export function define(stillkey, { test }) {
     const failures = [];
     for (const [name, args] of Object.entries(table)) {
       // What the call is made for has to work, or nothing is learnt from others.
-      await use(await called(name, handles)(...args)).catch((error) => {
-        if (name !== 'openStream') throw new Error(`${name}: ${error.message}`);
+      await Promise.resolve().then(() => called(name, handles)(...args)).then(use).catch((error) => {
+        if (!['openStream', 'FileLog#commit'].includes(name)) throw new Error(`${name}: ${error.message}`);
       });
       for (const [place, wrong] of substituted(args)) {
         try {
@@ -252,6 +266,7 @@ export function define(stillkey, { test }) {
   /** What comes out is used as well: an object may be wrong without having been refused. */
   async function use(result) {
     if (result instanceof FileDictionary) return [result.entries, result.records, result.find('a')];
+    if (result instanceof FileLog) return [result.size, result.write([])];
     if (result instanceof KeyDictionary) return result.keys;
     if (result instanceof SealedObject) return result.read();
     if (result instanceof ReadableStream) return collect(result);
