@@ -18,6 +18,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use audit_log::AuditReport;
 pub use clock::{Clock, SystemClock};
 pub use embedded::{AuditMode, EmbeddedKms, EmbeddedKmsOptions};
 pub use root_key::RootKey;

@@ -286,6 +286,78 @@ impl<'a> Line<'a> {
     }
 }
 
+/// What a check of the audit log has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditReport {
+    /// Records that are as they were written.
+    pub records: u64,
+    /// Files whose end was torn by a crash: how many bytes. The chain goes on in the next file, which
+    /// begins with an `AuditGap`.
+    pub torn: Vec<(PathBuf, u64)>,
+    /// Where the chain is broken: the file, the line, counted from 1, and what is wrong.
+    pub broken: Option<(PathBuf, u64, String)>,
+}
+
+/// Checks every line of every file.
+pub(super) fn verify(directory: &Path, store_key: &SecretBytes) -> Result<AuditReport, Error> {
+    let mut report = AuditReport::default();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(Error::io(directory, "list"))? {
+        let name = entry.map_err(Error::io(directory, "list"))?.file_name();
+        names.extend(
+            name.into_string()
+                .ok()
+                .filter(|name| name.ends_with(".jsonl")),
+        );
+    }
+    names.sort();
+    let mut before: Option<(String, AuditVerifier)> = None;
+    // What is wrong with the end of the file before, unless this one goes on where it was right.
+    let mut pending: Option<(PathBuf, u64, String, u64)> = None;
+    for name in names {
+        let path = directory.join(&name);
+        let instance = name.get(..36).unwrap_or_default().to_owned();
+        let (mut verifier, goes_on) = match before.take() {
+            Some((same, verifier)) if same == instance => (verifier, true),
+            _ => (AuditVerifier::new(store_key, ChainPosition::START), false),
+        };
+        if let (Some((path, line, finding, _)), false) = (&pending, goes_on) {
+            report.broken = Some((path.clone(), *line, finding.clone()));
+            return Ok(report);
+        }
+        let bytes = fsops::read_up_to(&path, LIMIT)?;
+        let mut at = 0;
+        for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+            let text = line.strip_suffix(b"\n").map(std::str::from_utf8);
+            let checked = match text {
+                Some(Ok(text)) => verifier.check(text).map_err(|broken| broken.to_string()),
+                _ => Err("the line is cut off".into()),
+            };
+            match (checked, pending.take()) {
+                (Ok(()), torn) => {
+                    report
+                        .torn
+                        .extend(torn.map(|(path, _, _, bytes)| (path, bytes)));
+                    report.records += 1;
+                    at += line.len() as u64;
+                }
+                // The chain doesn't go on behind what was taken for torn.
+                (Err(_), Some((path, line, finding, _))) => {
+                    report.broken = Some((path, line, finding));
+                    return Ok(report);
+                }
+                (Err(finding), None) => {
+                    pending = Some((path.clone(), number, finding, bytes.len() as u64 - at));
+                    break;
+                }
+            }
+        }
+        before = Some((instance, verifier));
+    }
+    report.broken = pending.map(|(path, line, finding, _)| (path, line, finding));
+    Ok(report)
+}
+
 fn path(directory: &Path, instance: Id, number: u32) -> PathBuf {
     directory.join(format!("{instance}-{number:04}.jsonl"))
 }

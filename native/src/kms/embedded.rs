@@ -19,7 +19,7 @@ use stillkey_core::kms::stored::{Stored, StoredExtra};
 use stillkey_core::kms::time::{Now, Time};
 use stillkey_core::kms::{Caller, Discarded, Outcome, Principal, Request, Response, State};
 
-use super::audit_log::{AuditLog, Found};
+use super::audit_log::{self, AuditLog, AuditReport, Found};
 use super::clock::{self, Anchor, Clock, SystemClock};
 use super::ledger::Ledger;
 use super::root_key::{RootKey, random};
@@ -123,6 +123,7 @@ impl EmbeddedKmsOptions {
 /// # Ok(()) }
 /// ```
 pub struct EmbeddedKms {
+    directory: PathBuf,
     inner: Arc<Inner>,
     /// Writes what waits for the audit log.
     scribe: Option<JoinHandle<()>>,
@@ -131,7 +132,7 @@ pub struct EmbeddedKms {
 impl fmt::Debug for EmbeddedKms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmbeddedKms")
-            .field("store", &self.inner.store)
+            .field("directory", &self.directory)
             .finish_non_exhaustive()
     }
 }
@@ -173,6 +174,38 @@ struct Writer {
     unlogged: Vec<String>,
     unknown: StoredExtra,
 }
+
+/// What goes with a new state.
+#[derive(Default)]
+struct Change<'a> {
+    records: &'a [AuditRecord],
+    discarded: Vec<Discarded>,
+    /// Whether the state's time is the clock's.
+    is_timed: bool,
+    /// Another root key.
+    root: Option<(SecretBytes, RootKeyDescription)>,
+}
+
+impl<'a> Change<'a> {
+    fn of_call(records: &'a [AuditRecord], discarded: Vec<Discarded>) -> Self {
+        Self {
+            records,
+            discarded,
+            is_timed: true,
+            root: None,
+        }
+    }
+
+    fn of_root_key(root: (SecretBytes, RootKeyDescription)) -> Self {
+        Self {
+            root: Some(root),
+            ..Self::default()
+        }
+    }
+}
+
+/// The directory of the audit log, in that of the KMS.
+const AUDIT: &str = "audit";
 
 /// Between two looks at what waits for the audit log.
 const SCRIBE_EVERY: Duration = Duration::from_secs(1);
@@ -287,7 +320,7 @@ impl EmbeddedKms {
         let revision = store.read()?.map(|kept| kept.revision);
         let generation = revision.map_or(0, |Revision(generation)| generation);
         let (mut log, found) = AuditLog::open(
-            &directory.join("audit"),
+            &directory.join(AUDIT),
             state.store_key(),
             state.namespace(),
             instance,
@@ -340,6 +373,7 @@ impl EmbeddedKms {
             .spawn(move || write_down(&scribe))
             .map_err(Error::io(directory, "start a thread for the audit log of"))?;
         Ok(Self {
+            directory: directory.to_owned(),
             inner,
             scribe: Some(scribe),
         })
@@ -348,9 +382,10 @@ impl EmbeddedKms {
     /// Answers a request. A change is durable, with its audit record, when this returns.
     ///
     /// # Errors
-    /// [`Error::KmsRefused`]: nothing has changed. [`Error::InDoubt`]: a power failure may undo the
-    /// change. Any other error: nothing has changed; but when the audit log could not be written, the
-    /// change has been made, and its record follows with the next one.
+    /// [`Error::KmsRefused`]: nothing has changed. [`Error::InDoubt`]: a power failure may leave the
+    /// change made or not, and it isn't seen until then. Any other error: nothing has changed; but when
+    /// the audit log could not be written, the change has been made, and its record follows with the
+    /// next one.
     pub fn call(&self, request: &Request, caller: &Caller) -> Result<Response, Error> {
         self.inner.call(request, caller)
     }
@@ -409,16 +444,26 @@ impl EmbeddedKms {
     /// Those of the store and of the key service.
     pub fn rotate_root_key(&self, root_key: &RootKey) -> Result<(), Error> {
         let mut writer = self.inner.writer();
-        let (key, description) = root_key.describe(writer.description.store)?;
-        let before = std::mem::replace(&mut writer.root_key, key);
-        let description = std::mem::replace(&mut writer.description, description);
+        let root = root_key.describe(writer.description.store)?;
         let state = State::clone(&self.inner.live().state);
-        let done = self.inner.commit(&mut writer, state, &[], None, Vec::new());
-        if done.is_err() {
-            writer.root_key = before;
-            writer.description = description;
-        }
-        done
+        self.inner
+            .commit(&mut writer, state, Change::of_root_key(root))
+    }
+
+    /// Checks every record of the audit log, of all that were written before this.
+    ///
+    /// # Errors
+    /// Those of the log's files. What is wrong with the records is in the report.
+    pub fn verify_audit(&self) -> Result<AuditReport, Error> {
+        self.inner.write_log(&[], true)?;
+        let _quiet = self.inner.log();
+        let state = self.inner.live().state;
+        audit_log::verify(&self.directory.join(AUDIT), state.store_key())
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Writes what waits for the audit log, and saves how often versions were used.
@@ -555,7 +600,7 @@ impl Inner {
         };
         let records: Vec<_> = outcome.record.take().into_iter().collect();
         let discarded = std::mem::take(&mut outcome.discarded);
-        self.commit(&mut writer, next, &records, Some(now), discarded)?;
+        self.commit(&mut writer, next, Change::of_call(&records, discarded))?;
         if let Ok(response) = &outcome.reply {
             self.ledger().note_use(response, now.time.day());
         }
@@ -599,13 +644,8 @@ impl Inner {
         let again = now.time.plus(TRY_AGAIN_AFTER).unix();
         self.not_before.store(again, Ordering::Relaxed);
         if let Some(next) = ticked.next {
-            self.commit(
-                &mut writer,
-                next,
-                &ticked.records,
-                Some(now),
-                ticked.discarded,
-            )?;
+            let change = Change::of_call(&ticked.records, ticked.discarded);
+            self.commit(&mut writer, next, change)?;
             if ticked.failed.is_empty() && now.irreversible {
                 self.not_before.store(0, Ordering::Relaxed);
             }
@@ -617,7 +657,7 @@ impl Inner {
     fn change(&self, change: impl Fn(&State) -> State) -> Result<(), Error> {
         let mut writer = self.writer();
         let next = change(&self.live().state);
-        self.commit(&mut writer, next, &[], None, Vec::new())
+        self.commit(&mut writer, next, Change::default())
     }
 
     fn save_uses(&self) -> Result<(), Error> {
@@ -628,55 +668,106 @@ impl Inner {
     }
 
     /// Makes the next state durable, then shows it to requests, then logs what happened.
-    fn commit(
-        &self,
-        writer: &mut Writer,
-        next: State,
-        records: &[AuditRecord],
-        now: Option<Now>,
-        discarded: Vec<Discarded>,
-    ) -> Result<(), Error> {
+    fn commit(&self, writer: &mut Writer, next: State, change: Change<'_>) -> Result<(), Error> {
         let uses = self.ledger().uses();
         let next = next.with_uses(uses.iter().copied());
-        let generation = writer.tried + 1;
-        let bodies = records.iter().map(|record| record.body(next.namespace()));
-        let bodies: Vec<String> = writer.unlogged.iter().cloned().chain(bodies).collect();
-        let stored = Stored {
-            keeper_key: writer.keeper_key.duplicate(),
-            instance: writer.instance,
-            state: next,
-            unlogged: bodies,
-            unknown: writer.unknown.clone(),
-        };
-        let (description, root_key) = (&writer.description, &writer.root_key);
-        let file = sealed::seal(&stored, generation, description, root_key, &mut SysRng)?;
-        writer.tried = generation;
-        match self.store.swap(writer.revision, &file)? {
-            Swapped::Done(revision) => writer.revision = Some(revision),
-            Swapped::Conflict => {
-                return Err(Error::Usage(
-                    "another process has changed the state of the KMS; open it again".into(),
-                ));
-            }
+        let bodies = change
+            .records
+            .iter()
+            .map(|record| record.body(next.namespace()));
+        let unlogged = writer.unlogged.iter().cloned().chain(bodies).collect();
+        let (state, unlogged) = self.swap(writer, next, unlogged, change.root.as_ref())?;
+        if let Some((root_key, description)) = change.root {
+            (writer.root_key, writer.description) = (root_key, description);
         }
         self.ledger().settle_uses(&uses);
         {
             let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-            if now.is_some() {
+            if change.is_timed {
                 live.anchor = Anchor {
-                    time: stored.state.last_seen(),
+                    time: state.last_seen(),
                     uptime: self.clock.uptime(),
                 };
             }
-            live.state = Arc::new(stored.state);
+            live.state = Arc::new(state);
         }
-        for Discarded { place, material } in discarded {
+        for Discarded { place, material } in change.discarded {
             // What stays is no harm to anybody but the keeper.
             let _ = self.keeper.destroy(&place, &material);
         }
-        writer.unlogged = stored.unlogged;
-        self.log_changes(generation, &writer.unlogged)?;
+        writer.unlogged = unlogged;
+        let logged = self.log_changes(writer.tried, &writer.unlogged);
+        if writer.unlogged.is_empty() {
+            // Nothing of this change is missing in the log.
+            return Ok(());
+        }
+        logged?;
         writer.unlogged.clear();
+        Ok(())
+    }
+
+    /// Puts a state in the place of the one that is stored.
+    fn swap(
+        &self,
+        writer: &mut Writer,
+        state: State,
+        unlogged: Vec<String>,
+        root: Option<&(SecretBytes, RootKeyDescription)>,
+    ) -> Result<(State, Vec<String>), Error> {
+        let stored = Stored {
+            keeper_key: writer.keeper_key.duplicate(),
+            instance: writer.instance,
+            state,
+            unlogged,
+            unknown: writer.unknown.clone(),
+        };
+        let generation = writer.tried + 1;
+        let now = (&writer.root_key, &writer.description);
+        let (root_key, description) = root.map_or(now, |(key, description)| (key, description));
+        let file = sealed::seal(&stored, generation, description, root_key, &mut SysRng)?;
+        writer.tried = generation;
+        match self.store.swap(writer.revision, &file) {
+            Ok(Swapped::Done(revision)) => writer.revision = Some(revision),
+            Ok(Swapped::Conflict) => {
+                return Err(Error::Usage(
+                    "another process has changed the state of the KMS; open it again".into(),
+                ));
+            }
+            Err(error) => {
+                if let Error::InDoubt { path, source } = &error
+                    && self.go_back(writer).is_ok()
+                {
+                    let (path, source) = (path.clone(), source.clone());
+                    let action = "sync the directory of";
+                    return Err(Error::Io {
+                        path,
+                        action,
+                        source,
+                    });
+                }
+                return Err(error);
+            }
+        }
+        Ok((stored.state, stored.unlogged))
+    }
+
+    /// Stores again what requests see, after a swap that a power failure might undo or not: a key that
+    /// was disabled, or a version that was made, must not depend on that.
+    fn go_back(&self, writer: &mut Writer) -> Result<(), Error> {
+        let stored = Stored {
+            keeper_key: writer.keeper_key.duplicate(),
+            instance: writer.instance,
+            state: State::clone(&self.live().state),
+            unlogged: writer.unlogged.clone(),
+            unknown: writer.unknown.clone(),
+        };
+        let generation = writer.tried + 1;
+        let (root_key, description) = (&writer.root_key, &writer.description);
+        let file = sealed::seal(&stored, generation, description, root_key, &mut SysRng)?;
+        writer.tried = generation;
+        if let Swapped::Done(revision) = self.store.swap(writer.revision, &file)? {
+            writer.revision = Some(revision);
+        }
         Ok(())
     }
 

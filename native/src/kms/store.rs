@@ -85,10 +85,7 @@ impl DirectoryStore {
         let mut lock = Lock::create(&directory.join(LOCK))?;
         lock.sign();
         fsops::sync_directory(&directory)?;
-        // What an interruption left: a second name, of a file that has another one.
-        if fsops::unlink(&directory.join(NEXT_PREVIOUS))? {
-            fsops::sync_directory(&directory)?;
-        }
+        remove_leftovers(&directory)?;
         let durable = DurableFile::find(&directory.join(STATE), Access::Read)?;
         let mut store = Self {
             directory,
@@ -140,6 +137,24 @@ impl DirectoryStore {
         fsops::unlink(&next)?;
         fsops::link(&self.directory.join(STATE), &next)?;
         fsops::rename(&next, &self.directory.join(PREVIOUS))
+    }
+}
+
+/// What an interruption left: a second name of a file that has another one, and states that were never
+/// taken over.
+fn remove_leftovers(directory: &Path) -> Result<(), Error> {
+    let mut removed = fsops::unlink(&directory.join(NEXT_PREVIOUS))?;
+    for entry in std::fs::read_dir(directory).map_err(Error::io(directory, "list"))? {
+        let entry = entry.map_err(Error::io(directory, "list"))?;
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        if name.starts_with(".kms.state.") && crate::install::is_leftover(name) {
+            removed |= fsops::unlink(&entry.path())?;
+        }
+    }
+    match removed {
+        true => fsops::sync_directory(directory),
+        false => Ok(()),
     }
 }
 

@@ -434,6 +434,51 @@ fn a_torn_end_of_the_log_stays_where_it_is_and_the_chain_goes_on_behind_it() {
 }
 
 #[test]
+fn what_was_changed_left_out_or_reordered_in_the_log_is_named_and_what_a_crash_tore_is_not_blamed()
+{
+    let directory = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let kms = create(directory.path(), &clock);
+    kms.roll_audit_at(1500);
+    for _ in 0..6 {
+        key(&kms);
+    }
+    let whole = kms.verify_audit().unwrap();
+    assert_eq!((whole.records, whole.broken), (6, None));
+    let audit = directory.path().join("audit");
+    let files = snapshot(&audit);
+    assert!(files.len() > 2, "{}", files.len());
+    let mut found = BTreeSet::new();
+    for (name, content) in &files {
+        let text = String::from_utf8(content.clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        let changed = text.replacen("CreateKey", "DeleteKey", 1);
+        let left_out = lines[1..].join("\n") + "\n";
+        let repeated = format!("{}\n{text}", lines[0]);
+        for content in [changed, left_out, repeated] {
+            std::fs::write(audit.join(name), &content).unwrap();
+            let report = kms.verify_audit().unwrap();
+            let is_last = files.keys().next_back() == Some(name);
+            // A file that lost all its lines at the end of the log is a log that ends earlier.
+            assert!(
+                report.broken.is_some() || content.len() <= 1 && is_last,
+                "{name} {content}"
+            );
+            found.extend(report.broken.map(|(path, line, _)| (path, line)));
+        }
+        std::fs::write(audit.join(name), content).unwrap();
+    }
+    assert!(found.len() > 3, "{found:?}");
+    assert_eq!(kms.verify_audit().unwrap().broken, None);
+    drop(kms);
+    let (last, content) = files.iter().next_back().unwrap();
+    std::fs::write(audit.join(last), &content[..content.len() - 5]).unwrap();
+    let kms = EmbeddedKms::open(directory.path(), options(&clock)).unwrap();
+    let report = kms.verify_audit().unwrap();
+    assert_eq!((report.broken, report.torn.len()), (None, 1));
+}
+
+#[test]
 fn no_file_holds_material_and_no_line_holds_plaintext() {
     let directory = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
