@@ -12,7 +12,7 @@ use crate::error::{Damage, Error, Finding, Misuse, Part, Unsupported, WrongMaste
 use crate::master::{KeyService, MasterKey, RawMasterKey, WrappedKey};
 use crate::secret::SecretBytes;
 use crate::stream::CtrStream;
-use crate::testing::TestRng;
+use crate::testing::{CountingService, TestRng};
 
 const CHUNK: usize = 4096;
 const SEALED_CHUNK: usize = CHUNK + Chunks::OVERHEAD;
@@ -476,6 +476,91 @@ fn a_key_service_that_gives_a_key_of_another_length_is_named_as_such() {
         found: 7,
     };
     assert_eq!(finding(&error), (Part::SealedHeader, expected));
+}
+
+fn sealed_for(keys: &[MasterKey]) -> Result<Vec<u8>, Error> {
+    let rng = &mut TestRng::default();
+    seal(b"content", &Options::default(), keys, &context(), rng)
+}
+
+#[test]
+fn the_key_that_a_service_generates_becomes_the_key_encryption_key() {
+    let generating = Arc::new(CountingService::generating());
+    let key = generating.master_key();
+    let object = sealed_for(core::slice::from_ref(&key)).unwrap();
+    assert_eq!(generating.calls(), (1, 0));
+    let header = Header::parse(&object).unwrap();
+    let wrapped = &header.recipients()[0].wrapped;
+    assert_eq!((&*wrapped.reference, &*wrapped.version), ("generated", "7"));
+    let kek = [CountingService::FIRST_BYTE; 32];
+    let bound = [&kek[..], &context().canonical().unwrap()].concat();
+    assert_eq!(wrapped.blob, bound, "with the object's context");
+    assert_eq!(*open(&object, &[key], &context()).unwrap(), b"content");
+}
+
+#[test]
+fn a_key_encryption_key_that_its_service_does_not_generate_is_drawn_and_wrapped() {
+    let wrapping = Arc::new(CountingService::wrapping());
+    let key = wrapping.master_key();
+    let object = sealed_for(core::slice::from_ref(&key)).unwrap();
+    assert_eq!(wrapping.calls(), (1, 1));
+    let header = Header::parse(&object).unwrap();
+    // After the initialization vector, the salt and the data key: 16, 32 and 32 bytes.
+    let drawn: Vec<u8> = (80..112).collect();
+    assert_eq!(header.recipients()[0].wrapped.blob[..32], drawn);
+    assert_eq!(*open(&object, &[key], &context()).unwrap(), b"content");
+}
+
+#[test]
+fn each_of_several_services_generates_its_own_key_encryption_key_of_one_data_key() {
+    let generating = [(); 2].map(|()| Arc::new(CountingService::generating()));
+    let wrapping = Arc::new(CountingService::wrapping());
+    let [first, second] = &generating;
+    // The first one twice: each recipient has a key-encryption key of its own.
+    let keys = [
+        first.master_key(),
+        raw(1),
+        wrapping.master_key(),
+        second.master_key(),
+        first.master_key(),
+    ];
+    let object = sealed_for(&keys).unwrap();
+    assert_eq!(first.calls(), (2, 0));
+    assert_eq!(second.calls(), (1, 0));
+    assert_eq!(wrapping.calls(), (1, 1));
+    let header = Header::parse(&object).unwrap();
+    let [to_first, _, to_wrapping, _, to_first_again] = header.recipients() else {
+        panic!("{:?}", header.recipients())
+    };
+    assert_ne!(to_first.wrapped, to_first_again.wrapped);
+    assert_eq!(to_wrapping.wrapped.reference, "wrapped");
+    for key in keys {
+        assert_eq!(*open(&object, &[key], &context()).unwrap(), b"content");
+    }
+}
+
+#[test]
+fn an_object_is_not_sealed_under_a_generated_key_of_another_length_or_none_at_all() {
+    let short = Arc::new(CountingService::new(|len| Ok(Some(len - 1))));
+    let long = Arc::new(CountingService::new(|len| Ok(Some(len + 1))));
+    let denied = Arc::new(CountingService::new(|_| {
+        Err(Error::Unavailable("access denied".into()))
+    }));
+    for (counting, why) in [
+        (
+            short,
+            "the key service COUNTING generated a key of 31 bytes, expected 32",
+        ),
+        (
+            long,
+            "the key service COUNTING generated a key of 33 bytes, expected 32",
+        ),
+        (denied, "access denied"),
+    ] {
+        let error = sealed_for(&[raw(1), counting.master_key()]).unwrap_err();
+        assert_eq!(error, Error::Unavailable(why.into()));
+        assert_eq!(counting.calls(), (1, 0));
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::commit::{Change, Request};
 use super::*;
+use crate::SysRng;
 use crate::dictionaries::{Dictionaries, read_key_envelope, read_retired_keys};
 use crate::error::ErrorKind;
 use crate::fsops::{Op, fault};
@@ -399,6 +400,104 @@ fn a_key_is_wrapped_anew_when_its_services_master_key_has_moved_on_and_only_then
     assert!(!entries.renew_wrapped_key().unwrap());
     drop(entries);
     Entries::open(&directory, &master_key).unwrap();
+}
+
+/// A key service that permits what TiKV asks for, to generate data keys and to decrypt, and denies
+/// all else.
+#[derive(Debug)]
+struct DataKeysOnly;
+
+impl DataKeysOnly {
+    fn denied<T>(operation: &str) -> Result<T, stillkey_core::Error> {
+        let why = format!("access denied: {operation}");
+        Err(stillkey_core::Error::Unavailable(why))
+    }
+}
+
+impl KeyService for DataKeysOnly {
+    fn vendor(&self) -> &str {
+        "TEST"
+    }
+
+    fn provider(&self) -> u8 {
+        200
+    }
+
+    fn current_version(&self) -> Result<String, stillkey_core::Error> {
+        Self::denied("DescribeKey")
+    }
+
+    fn generate(
+        &self,
+        len: usize,
+        _: &EncryptionContext,
+    ) -> Result<Option<(SecretBytes, WrappedKey)>, stillkey_core::Error> {
+        let key = SecretBytes::random(&mut SysRng, len)?;
+        let wrapped = WrappedKey {
+            blob: key.danger_bytes().iter().map(|byte| byte ^ 1).collect(),
+            ..WrappedKey::default()
+        };
+        Ok(Some((key, wrapped)))
+    }
+
+    fn wrap(
+        &self,
+        _: &SecretBytes,
+        _: &EncryptionContext,
+    ) -> Result<WrappedKey, stillkey_core::Error> {
+        Self::denied("Encrypt")
+    }
+
+    fn unwrap(
+        &self,
+        wrapped: &WrappedKey,
+        _: &EncryptionContext,
+    ) -> Result<SecretBytes, stillkey_core::Error> {
+        Ok(SecretBytes::new(
+            wrapped.blob.iter().map(|byte| byte ^ 1).collect(),
+        ))
+    }
+}
+
+#[test]
+fn a_key_service_that_only_generates_data_keys_and_decrypts_keeps_an_engine_running() {
+    let (directory, entries) = entries();
+    let master_key = MasterKey::Service(Arc::new(DataKeysOnly));
+    entries.rotate_master_key(&master_key).unwrap();
+    entries.new_entry("a").unwrap();
+    let first = entries.keys().current_key_id();
+
+    let entries = Arc::new(entries);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&heard);
+    let policy = RotationPolicy {
+        period: 100,
+        ..RotationPolicy::default()
+    };
+    let report = move |outcome: Result<_, Error>| {
+        let outcome = outcome.map_err(|error| error.to_string());
+        told.lock().unwrap().push(outcome);
+    };
+    let clock = || NOW + 100;
+    let rotation = BackgroundRotation::start(Arc::clone(&entries), policy, clock, report).unwrap();
+    rotation.look_now();
+    rotation.look_now();
+    drop(rotation);
+    assert_ne!(entries.keys().current_key_id(), first);
+    // Each look reports that the version can't be read, after replacing a data key that is due.
+    let heard = heard.lock().unwrap();
+    let [replaced, denied, Ok(None), again, ..] = &heard[..] else {
+        panic!("{heard:?}")
+    };
+    let expired = Some(RotationReason::Expired { age: 100 });
+    assert_eq!(*replaced, Ok(expired));
+    for denied in [denied, again] {
+        let error = denied.as_ref().unwrap_err();
+        assert!(error.contains("access denied: DescribeKey"), "{error}");
+    }
+    drop(entries);
+    let entries = Entries::open(&directory, &master_key).unwrap();
+    entries.entry("a").unwrap();
 }
 
 #[test]
