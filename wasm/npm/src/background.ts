@@ -1,5 +1,5 @@
 /** Ciphers in the background: by WebCrypto, which has AES-128 and AES-256, or in a worker, where the caller asks for one. */
-import { copyOf } from './arguments.js';
+import { copyOf, release } from './arguments.js';
 import type * as raw from './bindings.js';
 import { asStillkeyError, guarded } from './errors.js';
 import { applyAt } from './scratch.js';
@@ -81,6 +81,7 @@ export class BackgroundCtr {
     const results = new InOrder(WORKER_PIECE, (piece) => {
       bytes.set(piece, at);
       at += piece.length;
+      release(piece);
     });
     for (let from = 0; from < bytes.length; from += WORKER_PIECE) {
       // The worker takes it over, and what comes back has a place.

@@ -1,5 +1,5 @@
 /** Files as streams: through a `TransformStream`, or read lazily from a `Blob` of any size. */
-import { type Bytes, concatenated, copyOf, offsetOf, optionsOf, type Position, u64, viewOf } from './arguments.js';
+import { type Bytes, concatenated, copyOf, offsetOf, optionsOf, type Position, release, u64, viewOf } from './arguments.js';
 import { aheadOf, type BackgroundCtr, type BackgroundOptions } from './background.js';
 import { cipherOf, CtrStream } from './ctr-stream.js';
 import { asStillkeyError, guarded, type StillkeyError, usage } from './errors.js';
@@ -83,7 +83,13 @@ export function decryptBlob(blob: Blob, info: FileInfo, options?: BlobOptions): 
   if (cipher.isBackground(given.worker)) {
     return lazily(range, READ, new Ending(given.signal, cipher), {
       ahead: true,
-      read: async (from, to) => cipher.apply(BigInt(from), await readBlob(blob, from, to), given),
+      async read(from, to) {
+        const bytes = await readBlob(blob, from, to);
+        const result = cipher.apply(BigInt(from), bytes, given);
+        // It has been read by now.
+        release(bytes);
+        return result;
+      },
     });
   }
   const source = new BlobReader(blob, range);
@@ -326,6 +332,7 @@ export function lazily(
     const length = Math.min(piece.length, view.length);
     view.set(piece.subarray(0, length));
     rest = piece.subarray(length);
+    if (!rest.length) release(piece);
     return length;
   };
   const source = {

@@ -1,5 +1,5 @@
 /** Sealed objects: one self-describing file, opened by any of several master keys, whole, in streams, or by ranges. */
-import { type Bytes, concatenated, copyOf, fieldsOf, optionsOf, type Position, textOf, unicodeOf, viewOf } from './arguments.js';
+import { type Bytes, concatenated, copyOf, fieldsOf, optionsOf, type Position, release, textOf, unicodeOf, viewOf } from './arguments.js';
 import { type AbortOptions, BackgroundChunks, BackgroundCtr, type BackgroundOptions, InOrder } from './background.js';
 import type * as raw from './bindings.js';
 import { blobOf, type BlobOptions, Ending, lazily, rangeOf, readBlob } from './decrypt.js';
@@ -288,6 +288,7 @@ export class SealedObject extends Handle {
     const pieces = new InOrder(this.#readSize, (piece) => {
       result.set(piece, at);
       at += piece.length;
+      release(piece);
     });
     for (const [start, end] of within(from, to, this.#readSize)) {
       signal?.throwIfAborted();
@@ -319,12 +320,17 @@ export class SealedObject extends Handle {
     const { chunkSize, length } = this.header;
     if (chunkSize === null) {
       const bytes = await this.#source.read(length + from, length + to);
-      return guarded(() => rawOf<Body>(this, SealedObject)).apply(BigInt(from), bytes, { signal, worker });
+      const result = guarded(() => rawOf<Body>(this, SealedObject)).apply(BigInt(from), bytes, { signal, worker });
+      release(bytes);
+      return result;
     }
     const number = Math.floor(from / chunkSize);
     const chunk = await this.#chunk(number, signal, worker);
     const first = number * chunkSize;
-    return from === first && to - from === chunk.length ? chunk : chunk.slice(from - first, to - first);
+    if (from === first && to - from === chunk.length) return chunk;
+    const part = chunk.slice(from - first, to - first);
+    release(chunk);
+    return part;
   }
 
   async #chunk(number: number, signal: AbortSignal | undefined, worker = this.#worker): Promise<NewBytes> {
@@ -334,7 +340,9 @@ export class SealedObject extends Handle {
     const end = Math.min(this.#source.size, at + sealedSize);
     const sealed = await this.#source.read(at, end);
     const body = guarded(() => rawOf<Body>(this, SealedObject));
-    return body.openChunk(number, end === this.#source.size, sealed, { signal, worker });
+    const chunk = await body.openChunk(number, end === this.#source.size, sealed, { signal, worker });
+    release(sealed);
+    return chunk;
   }
 }
 
@@ -569,6 +577,7 @@ class Body {
     const results = new InOrder(size, (piece) => {
       result.set(piece, at);
       at += piece.length;
+      release(piece);
     });
     for (const [number, last, piece] of chunksOf(bytes, size)) {
       signal?.throwIfAborted();
