@@ -126,7 +126,7 @@ wasm_tests_in() {
 # The package as it would be published: its modules, its types, what it holds; and its suite, in Node.js and in browsers.
 part_npm() {
     local toolchain flags
-    toolchain=$(tests/setup --toolchain-for "$wasm_target") && tests/setup --chromium >/dev/null && tests/setup --firefox >/dev/null && tests/setup --webkit >/dev/null || {
+    toolchain=$(tests/setup --toolchain-for "$wasm_target") && tests/setup --chromium >/dev/null && tests/setup --firefox >/dev/null && tests/setup --webkit >/dev/null && tests/setup --bun >/dev/null && tests/setup --deno >/dev/null || {
         echo "the npm package can't be built or not be tested: run tests/setup wasm npm" >&2
         return 1
     }
@@ -139,7 +139,9 @@ part_npm() {
     CHROMIUM=$(../../tests/setup --chromium)
     FIREFOX=$(../../tests/setup --firefox)
     WEBKIT=$(../../tests/setup --webkit)
-    export CHROMIUM FIREFOX WEBKIT
+    BUN=$(../../tests/setup --bun)
+    DENO=$(../../tests/setup --deno)
+    export CHROMIUM FIREFOX WEBKIT BUN DENO
     run npm ci --no-audit --no-fund
     run npm run build
     run npm test
