@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod golden;
 pub mod hex;
+pub mod kms;
 pub mod oracle;
 pub mod random;
 pub mod scenario;
