@@ -86,6 +86,6 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    compact config decrypt decrypt_file demo encrypt generated help init inspect keygen keys
+    compact config decrypt decrypt_file demo encrypt generated help init inspect keygen keys kms
     master_keys reconcile rekey repair rotate serve_metrics store tree verify
 }

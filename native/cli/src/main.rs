@@ -29,6 +29,7 @@ mod init;
 mod inspect;
 mod keygen;
 mod keys;
+mod kms;
 mod log;
 mod object;
 mod range;
@@ -79,6 +80,7 @@ enum Command {
     Keys(data_keys::Args),
     Compact(compact::Args),
     Reconcile(reconcile::Args),
+    Kms(kms::Args),
     ServeMetrics(serve_metrics::Args),
     Config(config::Args),
     Demo(demo::Args),
@@ -97,9 +99,11 @@ Exit status:
   7  input or output failed
   8  master key source unavailable
   9  key material can't be protected in memory, and STILLKEY_REQUIRE_LOCKED_MEMORY is set
+  10 refused by the KMS: by the state of a key or by policy
 
 Environment:
   STILLKEY_MASTER_KEY  the master key, as --master-key names it
+  STILLKEY_KMS_STORE   the store of 'stillkey kms', as --store names it
   STILLKEY_LOG         show each step on stderr: error, warn, info, debug or trace; no secrets
   STILLKEY_REQUIRE_LOCKED_MEMORY
                        1: stop, rather than warn, where the system doesn't protect key material
@@ -176,6 +180,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Keys(args) => args.run(ui),
         Command::Compact(args) => args.run(ui),
         Command::Reconcile(args) => args.run(ui),
+        Command::Kms(args) => args.run(ui),
         Command::ServeMetrics(args) => args.run(ui),
         Command::Config(args) => args.run(ui),
         Command::Demo(args) => args.run(ui),
