@@ -776,6 +776,17 @@ fn a_recipient_that_is_added_again_replaces_its_first_form() {
 }
 
 #[test]
+fn a_service_that_is_added_generates_its_key_encryption_key() {
+    let generating = Arc::new(CountingService::generating());
+    let object = sealed(Suite::Aes256Gcm, b"content");
+    let object = resealed(&object, |_| true, &[generating.master_key()]);
+    assert_eq!(generating.calls(), (1, 0));
+    for key in [raw(1), generating.master_key()] {
+        assert_eq!(*open(&object, &[key], &context()).unwrap(), b"content");
+    }
+}
+
+#[test]
 fn a_reseal_needs_a_recipients_key_the_context_and_a_recipient() {
     let object = sealed(Suite::Aes256Gcm, b"a");
     let header = Header::parse(&object).unwrap();
