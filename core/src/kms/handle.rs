@@ -95,6 +95,9 @@ impl State {
                 call.answer(request)
             })
             .map_err(|cause| Refusal { operation, cause });
+        if reply.is_err() {
+            call.take_back();
+        }
         let Call {
             mut next,
             discarded,
@@ -354,6 +357,19 @@ impl<'a> Call<'a> {
             place: key.place(version),
             material,
         });
+    }
+
+    /// A request that is refused has changed nothing, not even a service's key that it made.
+    fn take_back(&mut self) {
+        let made = self.service_key.take().zip(self.next.take());
+        let Some(key) = made.and_then(|(id, next)| next.keys.get(&id).cloned()) else {
+            return;
+        };
+        for version in &key.versions {
+            if let Some(material) = &version.material {
+                self.discard(&key, version.id, material.clone());
+            }
+        }
     }
 
     // Keys.

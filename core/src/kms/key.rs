@@ -190,10 +190,11 @@ impl Key {
         self.versions.push(Arc::new(version));
     }
 
-    /// The next automatic rotation, of a key that has the policy: suspended ones count on.
+    /// The next automatic rotation, of a key that has the policy: suspended ones count on. There is
+    /// none after the year 9999: if it were cut to that, it would be due again at once.
     pub(super) fn next_rotation(&self) -> Option<Time> {
-        let last = self.primary()?.created;
-        Some(last.plus(self.rotation?.seconds()))
+        let last = self.primary()?.created.unix();
+        Time::from_unix(last.checked_add(self.rotation?.seconds())?)
     }
 
     /// When something has to be done with the key by itself.

@@ -303,6 +303,16 @@ impl SoftwareKeeper {
     }
 }
 
+/// Refuses what lives elsewhere, and not as damaged: a module that is missing can come back.
+fn in_software(place: &Place) -> Result<(), KeeperError> {
+    match place.level {
+        ProtectionLevel::Software => Ok(()),
+        ProtectionLevel::Hsm => Err(KeeperError::Unavailable(
+            "the key is in a hardware security module, and none is configured".into(),
+        )),
+    }
+}
+
 /// Key id and version id.
 fn bound_to(place: &Place) -> [u8; 32] {
     let mut aad = [0; 32];
@@ -328,6 +338,7 @@ impl MaterialKeeper for SoftwareKeeper {
         place: &Place,
         random: &mut dyn RandomSource,
     ) -> Result<KeptMaterial, KeeperError> {
+        in_software(place)?;
         let mut secret = SecretBytes::zeroed(MATERIAL_LEN);
         random.fill(secret.bytes_mut())?;
         self.keep(place, secret, random)
@@ -346,6 +357,7 @@ impl MaterialKeeper for SoftwareKeeper {
         context: &[u8],
         random: &mut dyn RandomSource,
     ) -> Result<Vec<u8>, KeeperError> {
+        in_software(place)?;
         let mut header = BlobHeader {
             suite: BlobSuite::Aes256Gcm,
             key: place.key,
@@ -363,11 +375,12 @@ impl MaterialKeeper for SoftwareKeeper {
 
     fn open(
         &self,
-        _: &Place,
+        place: &Place,
         material: &KeptMaterial,
         blob: &CiphertextBlob<'_>,
         context: &[u8],
     ) -> Result<SecretBytes, KeeperError> {
+        in_software(place)?;
         if blob.suite() != BlobSuite::Aes256Gcm {
             return Err(KeeperError::NotAuthentic);
         }
@@ -380,6 +393,7 @@ impl MaterialKeeper for SoftwareKeeper {
         algorithm: WrappingAlgorithm,
         random: &mut dyn RandomSource,
     ) -> Result<ImportPair, KeeperError> {
+        in_software(place)?;
         let (public_key, private_key) = self.rsa()?.generate(algorithm)?;
         Ok(ImportPair {
             public_key,
@@ -394,6 +408,7 @@ impl MaterialKeeper for SoftwareKeeper {
         store_key: &SecretBytes,
         random: &mut dyn RandomSource,
     ) -> Result<Unwrapped, KeeperError> {
+        in_software(place)?;
         // Drawn before anybody knows whether it is needed.
         let mut substitute = SecretBytes::zeroed(MATERIAL_LEN);
         random.fill(substitute.bytes_mut())?;

@@ -115,6 +115,9 @@ impl State {
                 return Err("a key is there and was deleted");
             }
         }
+        if self.made().any(|time| time > self.last_seen) {
+            return Err("something was made after the last change");
+        }
         for (name, alias) in self.aliases.iter() {
             alias::check(name).map_err(|_| "an alias has no valid name")?;
             let key = self.keys.get(&alias.key).ok_or("an alias means no key")?;
@@ -127,6 +130,20 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// When all that is there was made, and what isn't any more was deleted.
+    fn made(&self) -> impl Iterator<Item = Time> {
+        let of_key = |key: &Key| {
+            key.versions
+                .last()
+                .map_or(key.created, |newest| newest.created)
+        };
+        let keys = self.keys.values();
+        let keys = keys.flat_map(move |key| [key.created, of_key(key)]);
+        let aliases = self.aliases.values().map(|alias| alias.created);
+        let tombstones = self.tombstones.values().map(|gone| gone.deleted);
+        keys.chain(aliases).chain(tombstones)
     }
 }
 
@@ -158,10 +175,11 @@ impl Key {
             }
             _ => {}
         }
-        if self.material_expires.is_some() && !(self.origin == Origin::External && complete) {
+        let has_material = !self.versions.is_empty() && complete;
+        let imported = self.origin == Origin::External && has_material;
+        if self.material_expires.is_some() && !imported {
             return Err("material expires that isn't there or wasn't imported");
         }
-        let has_material = !self.versions.is_empty() && complete;
         let fits = match self.state {
             KeyState::Enabled | KeyState::Disabled => has_material,
             KeyState::PendingImport => !has_material,
@@ -173,7 +191,8 @@ impl Key {
         if (self.state == KeyState::PendingDeletion) != self.delete_at.is_some() {
             return Err("a key is pending deletion without a date, or has one without");
         }
-        let managed = self.rotation.is_some() || self.versions.len() != 1;
+        let managed =
+            self.rotation.is_some() || self.versions.len() != 1 || self.origin == Origin::External;
         if self.service.is_some() && (self.state != KeyState::Enabled || managed) {
             return Err("the key of a service was managed");
         }
@@ -298,19 +317,25 @@ impl Message for Key {
             match field.number {
                 1 => key.id = id(&field)?,
                 2 => key.created = time(&field)?,
-                3 => key.service = Some(field.string()?.to_owned()),
+                3 => key.service = given(field.string()?.to_owned()),
                 4 => key.description = field.string()?.to_owned(),
                 5 => key.origin = one_of(&field, &[Origin::Generated, Origin::External])?,
                 6 => key.level = one_of(&field, LEVELS)?,
                 7 => key.state = one_of(&field, STATES)?,
                 8 => key.versions.push(Arc::new(field.message()?)),
                 9 => {
-                    let interval = RotationInterval::from_seconds(field.varint()?);
-                    key.rotation = Some(interval.ok_or(field.error("an interval is too long"))?);
+                    let interval = |seconds| {
+                        RotationInterval::from_seconds(seconds)
+                            .ok_or(field.error("an interval of rotation is out of its limits"))
+                    };
+                    key.rotation = given(field.varint()?).map(interval).transpose()?;
                 }
-                10 => key.delete_at = Some(time(&field)?),
-                11 => key.material_expires = Some(time(&field)?),
-                12 => key.fingerprint = Some(array(&field)?),
+                10 => key.delete_at = given(time(&field)?),
+                11 => key.material_expires = given(time(&field)?),
+                12 => {
+                    let bytes = given(field.bytes()?);
+                    key.fingerprint = bytes.map(|_| array(&field)).transpose()?;
+                }
                 13 => {
                     let (name, value) =
                         field.entry(|name| name.string(), |value| value.string())?;
@@ -390,7 +415,7 @@ impl Message for Version {
                 1 => version.id = id(&field)?,
                 2 => version.created = time(&field)?,
                 3 => version.material = Some(sealed(&field)?),
-                4 => version.last_used = Some(field.varint()?),
+                4 => version.last_used = given(field.varint()?),
                 5 => version.uses = field.varint()?,
                 _ => version.unknown.keep(&field),
             }
@@ -559,6 +584,11 @@ fn id(field: &Field<'_>) -> Result<Id, ProtoError> {
 
 fn time(field: &Field<'_>) -> Result<Time, ProtoError> {
     Time::from_unix(field.varint()?).ok_or(field.error("a time is after the year 9999"))
+}
+
+/// What is 0 or empty isn't there: proto3 doesn't tell them apart.
+fn given<T: Default + PartialEq>(value: T) -> Option<T> {
+    Some(value).filter(|value| *value != T::default())
 }
 
 fn small(field: &Field<'_>) -> Result<u32, ProtoError> {

@@ -77,7 +77,7 @@ pub struct VersionUse {
     pub key: Id,
     /// Its version.
     pub version: Id,
-    /// The day of the last use, counted from 1970-01-01.
+    /// The day of the last use, counted from 1970-01-01; 0 is not noted.
     pub day: u64,
     /// How often it was used since the last note.
     pub count: u64,
@@ -228,7 +228,8 @@ impl State {
                 .find(|version| version.id == used.version);
             if let Some(version) = version {
                 let version = Arc::make_mut(version);
-                version.last_used = version.last_used.max(Some(used.day));
+                let day = Some(used.day).filter(|day| *day > 0);
+                version.last_used = version.last_used.max(day);
                 version.uses = version.uses.saturating_add(used.count);
                 next.put(key);
             }

@@ -123,3 +123,57 @@ fn a_users_key_takes_a_policy_for_a_service() {
     kms.principal = Principal::Service("oss".into());
     assert_eq!(kms.encrypt(&key, b"x"), Err("NotAllowed"));
 }
+
+/// Gives so many draws, and no more.
+#[derive(Debug)]
+struct Exhausted(Rng, u32);
+
+impl TryRng for Exhausted {
+    type Error = core::fmt::Error;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Err(core::fmt::Error)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Err(core::fmt::Error)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        self.1 = self.1.checked_sub(1).ok_or(core::fmt::Error)?;
+        self.0.try_fill_bytes(bytes).map_err(|error| match error {})
+    }
+}
+
+impl TryCryptoRng for Exhausted {}
+
+#[test]
+fn a_first_use_that_is_refused_makes_no_key_and_leaves_no_material() {
+    let kms = Kms::new();
+    let caller = Caller::new(Principal::Service("oss".into()), Face::Alibaba);
+    let request = || {
+        Request::GenerateDataKey(GenerateDataKey {
+            key: "alias/acs/oss".into(),
+            length: DataKeyLength::AES_256,
+            context: EncryptionContext::new(),
+        })
+    };
+    let mut refused_late = 0;
+    for draws in 0.. {
+        let mut random = Exhausted(Rng(0), draws);
+        let now = Now::new(kms.time());
+        let outcome = kms
+            .state
+            .handle(&request(), &caller, now, &mut random, &kms.keeper);
+        if outcome.reply.is_ok() {
+            assert!(outcome.next.is_some() && outcome.discarded.is_empty());
+            break;
+        }
+        assert!(outcome.next.is_none(), "refused after {draws} draws");
+        let record = outcome.record.unwrap().body(&namespace());
+        assert!(!record.contains("CreatedServiceKeyId"));
+        refused_late += outcome.discarded.len();
+    }
+    // The data key, and what seals it, are drawn after the material.
+    assert_eq!(refused_late, 2);
+}

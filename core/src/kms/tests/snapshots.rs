@@ -1,9 +1,10 @@
 //! The state as bytes.
 
 use super::*;
-use crate::format::protobuf::{Message, put_bytes, put_bytes_always};
+use crate::format::protobuf::{Message, put_bytes, put_bytes_always, put_number};
 use crate::kms::VersionUse;
 use crate::kms::audit::AuditRecord;
+use crate::kms::key::{Key, ProtectionLevel};
 use crate::kms::request::Tag;
 use crate::kms::rotation::RotationInterval;
 use crate::kms::snapshot::NotASnapshot;
@@ -175,6 +176,175 @@ fn no_cut_or_changed_byte_makes_a_snapshot_of_an_impossible_state() {
         let _ = reread(&bytes[..at]);
     }
     assert!(refused > bytes.len());
+}
+
+/// A snapshot with `fields` more in it.
+fn with_fields(state: &State, fields: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = state.to_snapshot().danger_bytes().to_vec();
+    fields(&mut bytes);
+    bytes
+}
+
+/// A snapshot of a KMS with this key alone, which has `fields` more in it.
+fn with_key(key: &Key, fields: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut encoded = key.encode();
+    fields(&mut encoded);
+    with_fields(&Kms::new().state, |bytes| {
+        put_number(bytes, 4, START);
+        put_bytes(bytes, 6, &encoded);
+    })
+}
+
+fn one_key(origin: Origin) -> Key {
+    let mut kms = Kms::new();
+    let key = match origin {
+        Origin::Generated => kms.key(),
+        Origin::External => kms.external_key(),
+    };
+    Key::clone(&kms.state.keys[&key])
+}
+
+fn refusal(bytes: &[u8]) -> &'static str {
+    reread(bytes).unwrap_err().finding
+}
+
+/// In proto3, what is 0 or empty isn't there.
+#[test]
+fn a_field_that_is_0_is_as_if_it_were_not_there() {
+    let key = one_key(Origin::Generated);
+    for fields in [&[][..], &[3], &[4], &[9], &[10], &[11]] {
+        let bytes = with_key(&key, |bytes| {
+            for field in fields {
+                match field {
+                    3 | 4 => put_bytes_always(bytes, (*field).into(), b""),
+                    _ => put_zero(bytes, *field),
+                }
+            }
+        });
+        let state = reread(&bytes).unwrap();
+        assert_eq!(Key::clone(&state.keys[&key.id]), key, "{fields:?}");
+        assert_eq!(reread(state.to_snapshot().danger_bytes()), Ok(state));
+    }
+    let mut version = key.versions[0].encode();
+    put_zero(&mut version, 4);
+    let mut other = key.clone();
+    other.versions.clear();
+    let bytes = with_key(&other, |bytes| put_bytes(bytes, 8, &version));
+    assert_eq!(
+        reread(&bytes).map(|state| Key::clone(&state.keys[&key.id])),
+        Ok(key)
+    );
+}
+
+/// The field `number` with the number 0.
+fn put_zero(bytes: &mut Vec<u8>, number: u8) {
+    bytes.extend([number << 3, 0]);
+}
+
+#[test]
+fn a_use_on_the_first_day_of_1970_is_no_day_and_survives() {
+    let mut kms = Kms::new();
+    let key = kms.key();
+    let version = kms.describe(key).primary_version.unwrap();
+    let (day, count) = (0, 1);
+    kms.state = kms.state.with_uses([VersionUse {
+        key,
+        version,
+        day,
+        count,
+    }]);
+    let bytes = kms.state.to_snapshot();
+    assert_eq!(reread(bytes.danger_bytes()).as_ref(), Ok(&kms.state));
+    assert_eq!(kms.describe(key).last_used, None);
+}
+
+/// Otherwise the next version would be older than the one before it.
+#[test]
+fn nothing_was_made_after_the_last_change() {
+    let kms = full();
+    let too_late = "something was made after the last change";
+    let bytes = with_fields(&kms.state, |bytes| put_number(bytes, 4, kms.now));
+    assert!(reread(&bytes).is_ok());
+    let bytes = with_fields(&kms.state, |bytes| put_number(bytes, 4, kms.now - 1));
+    assert_eq!(refusal(&bytes), too_late);
+    let (key, late) = (one_key(Origin::Generated), START + 1);
+    let bytes = with_key(&key, |bytes| put_number(bytes, 2, late));
+    assert_eq!(refusal(&bytes), too_late);
+    let mut with_version = key.clone();
+    Arc::make_mut(&mut with_version.versions[0]).created = Time::from_unix(late).unwrap();
+    assert_eq!(refusal(&with_key(&with_version, |_| ())), too_late);
+    for (alias, deleted) in [(Some(late), None), (None, Some(late))] {
+        let mut bytes = with_key(&key, |_| ());
+        let mut message = Vec::new();
+        if let Some(created) = alias {
+            put_bytes(&mut message, 1, b"alias/a");
+            put_bytes(&mut message, 2, key.id.as_bytes());
+            put_number(&mut message, 3, created);
+            put_bytes(&mut bytes, 7, &message);
+        }
+        if let Some(deleted) = deleted {
+            put_bytes(&mut message, 1, &[9; 16]);
+            put_number(&mut message, 2, deleted);
+            put_bytes(&mut bytes, 8, &message);
+        }
+        assert_eq!(refusal(&bytes), too_late);
+    }
+}
+
+/// It would expire, or be imported, and then be a service's key that was managed.
+#[test]
+fn the_key_of_a_service_was_not_imported() {
+    let mut kms = Kms::new();
+    let id = kms.external_key();
+    kms.import(id, &[7; 32], Some(START + 9)).unwrap();
+    let key = Key::clone(&kms.state.keys[&id]);
+    assert!(reread(&with_key(&key, |_| ())).is_ok());
+    let bytes = with_key(&key, |bytes| put_bytes(bytes, 3, b"oss"));
+    assert_eq!(refusal(&bytes), "the key of a service was managed");
+}
+
+#[test]
+fn what_was_not_imported_does_not_expire() {
+    let key = one_key(Origin::External);
+    let bytes = with_key(&key, |bytes| put_number(bytes, 11, START + 9));
+    assert_eq!(
+        refusal(&bytes),
+        "material expires that isn't there or wasn't imported"
+    );
+}
+
+/// It lives in a module that this keeper doesn't have.
+#[test]
+fn a_keeper_of_software_makes_no_material_for_a_module() {
+    let key = Key {
+        level: ProtectionLevel::Hsm,
+        rotation: RotationInterval::from_seconds(7 * DAY),
+        ..one_key(Origin::Generated)
+    };
+    let mut kms = Kms::new();
+    kms.state = reread(&with_key(&key, |_| ())).unwrap();
+    let request = Request::CreateKeyVersion { key: text(key.id) };
+    assert_eq!(kms.ask(request), Err("Unavailable"));
+    assert_eq!(kms.encrypt(&text(key.id), b"x"), Err("Unavailable"));
+    kms.now += 7 * DAY;
+    let now = Now::new(kms.time());
+    let ticked = kms.state.tick(now, &mut kms.rng, &kms.keeper);
+    assert!(ticked.next.is_none());
+    assert!(matches!(
+        ticked.failed[..],
+        [(id, KeeperError::Unavailable(_))] if id == key.id
+    ));
+
+    let key = Key {
+        level: ProtectionLevel::Hsm,
+        ..one_key(Origin::External)
+    };
+    kms.state = reread(&with_key(&key, |_| ())).unwrap();
+    let request = Request::GetParametersForImport {
+        key: text(key.id),
+        algorithm: WrappingAlgorithm::OaepSha256,
+    };
+    assert_eq!(kms.ask(request), Err("Unavailable"));
 }
 
 #[test]

@@ -99,6 +99,19 @@ fn a_policy_whose_next_time_has_passed_rotates_at_once_and_one_by_hand_counts() 
 }
 
 #[test]
+fn nothing_is_due_over_and_over_in_the_year_9999() {
+    let mut kms = Kms::new();
+    kms.create(CreateKey {
+        rotation: RotationInterval::from_seconds(7 * DAY),
+        ..CreateKey::default()
+    });
+    kms.now = Time::MAX.unix();
+    assert_eq!(kms.tick(), ["RotateKey"]);
+    assert_eq!(kms.state.next_due(), None);
+    assert_eq!(kms.tick(), [""; 0]);
+}
+
+#[test]
 fn a_deleted_key_is_gone_with_its_aliases_and_leaves_its_date() {
     let mut kms = Kms::new();
     let key = text(kms.key());
