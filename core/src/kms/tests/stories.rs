@@ -8,6 +8,7 @@ use crate::kms::response::GeneratedDataKey;
 use crate::kms::rotation::RotationInterval;
 use crate::kms::time::DAY;
 use crate::random::RandomSource;
+use alloc::format;
 
 #[test]
 fn a_key_is_rotated_by_hand_with_a_second_key_and_an_alias() {
@@ -330,6 +331,39 @@ fn sizes_are_within_their_limits() {
     };
     assert!(kms.ask(context(8192 - 1)).is_ok());
     assert_eq!(kms.ask(context(8192 + 2)), Err("InvalidParameter"));
+}
+
+/// A caller in this process has no JSON text; what counts is the shortest one of its context.
+#[test]
+fn a_context_is_as_long_as_its_shortest_json() {
+    let mut kms = Kms::new();
+    let key = text(kms.key());
+    for filler in [
+        "a", "é", "密", "😀", "\"", "\\", "/", "\n", "\u{8}", "\u{1f}", "\u{7f}", "\0",
+    ] {
+        let pairs = [(filler, "1"), ("b", filler), ("c\t", "")];
+        let short: EncryptionContext = pairs.into_iter().collect();
+        let json = |context: &EncryptionContext| {
+            let pairs: alloc::collections::BTreeMap<_, _> = context.iter().collect();
+            serde_json::to_string(&pairs).unwrap()
+        };
+        let spare = 8192 - json(&short).chars().count();
+        for (more, accepted) in [(spare, true), (spare + 1, false)] {
+            let mut context = short.clone();
+            context.insert("b", format!("{filler}{}", "x".repeat(more)));
+            let json = json(&context);
+            assert_eq!(json.chars().count() <= 8192, accepted);
+            assert_eq!(EncryptionContext::from_json(&json).is_ok(), accepted);
+            let request = Request::Encrypt(Encrypt {
+                key: key.clone(),
+                plaintext: SecretBytes::copied(b"x"),
+                context,
+            });
+            let reply = kms.ask(request);
+            assert_eq!(reply.is_ok(), accepted, "{filler:?}: {reply:?}");
+            assert!(accepted || reply == Err("InvalidParameter"));
+        }
+    }
 }
 
 #[test]
